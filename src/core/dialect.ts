@@ -1,0 +1,108 @@
+// How a delimited file is written: the settings of contract.md sections 2.2, 3.1 and 8.15, made typed.
+import { RunError } from './errors.ts'
+
+/** The dialect of a delimited file and how its rows become accounts. */
+export interface Dialect {
+  /** One ASCII character. */
+  readonly delimiter: string
+  /** One ASCII character; null when nothing is quoted. */
+  readonly quote: string | null
+  /** One ASCII character that begins a comment line; null when there are none. */
+  readonly comment: string | null
+  /** Records after the header that are skipped. */
+  readonly linesToSkip: number
+  /** A label that TextDecoder knows; null means UTF-8. A byte order mark wins over it. */
+  readonly encoding: string | null
+  readonly filterEmptyRecords: boolean
+  /** Whether rows of one account are merged; otherwise a later row of an account is a reject. */
+  readonly mergeRows: boolean
+  /** The column of the native identity; null means the identity attribute of the schema. */
+  readonly indexColumn: string | null
+  /** Columns that collect several values besides the multi-valued attributes of the schema. */
+  readonly mergeColumns: readonly string[]
+}
+
+/** Reads the dialect out of `connectorAttributes`; a value that cannot be used is an error that names its key. */
+export function readDialect(given: Readonly<Record<string, unknown>>): Dialect {
+  const unsupported = given['filterString']
+  if (typeof unsupported === 'string' && unsupported.trim() !== '') {
+    throw settingError('filterString', 'is not supported by this version', 'Remove it.')
+  }
+  if (flag(given, 'hasHeader', true) === false) {
+    throw settingError('hasHeader', 'is false', 'The first line of a file must name its columns.')
+  }
+  const delimiter = character(given, 'delimiter') ?? ','
+  const quote = given['quoteCharacter'] === '' ? null : (character(given, 'quoteCharacter') ?? '"')
+  const comment =
+    given['commentCharacter'] === '' ? null : (character(given, 'commentCharacter') ?? '#')
+  if (new Set([delimiter, quote, comment]).size < 3 && (quote !== null || comment !== null)) {
+    throw settingError(
+      'delimiter',
+      'is the same character as quoteCharacter or commentCharacter',
+      'Choose three different characters.',
+    )
+  }
+  const skip = Number(given['linesToSkip'] ?? 0)
+  if (!Number.isInteger(skip) || skip < 0) {
+    throw settingError('linesToSkip', 'is not a whole number from 0', 'Write it as 0, 1, 2 ….')
+  }
+  return {
+    delimiter,
+    quote,
+    comment,
+    linesToSkip: skip,
+    encoding: text(given, 'fileEncoding'),
+    filterEmptyRecords: flag(given, 'filterEmptyRecords', true),
+    mergeRows: flag(given, 'mergeRows', false),
+    indexColumn: text(given, 'indexColumn'),
+    mergeColumns: list(given, 'mergeColumns'),
+  }
+}
+
+function settingError(key: string, reason: string, hint: string): RunError {
+  return new RunError('bad_setting', `The setting connectorAttributes.${key} ${reason}.`, { hint })
+}
+
+function text(given: Readonly<Record<string, unknown>>, key: string): string | null {
+  const value = given[key]
+  if (value === undefined || value === null || value === '') return null
+  if (typeof value === 'string') return value
+  throw settingError(key, 'is not a text', 'Write it as a text.')
+}
+
+function flag(given: Readonly<Record<string, unknown>>, key: string, fallback: boolean): boolean {
+  const value = given[key]
+  if (value === undefined || value === null || value === '') return fallback
+  if (value === true || value === 'true') return true
+  if (value === false || value === 'false') return false
+  throw settingError(key, 'is neither true nor false', 'Write true or false.')
+}
+
+function list(given: Readonly<Record<string, unknown>>, key: string): readonly string[] {
+  const value = given[key]
+  if (value === undefined || value === null || value === '') return []
+  if (typeof value === 'string') return value.split(',').map((name) => name.trim())
+  if (Array.isArray(value) && value.every((name) => typeof name === 'string')) return value
+  throw settingError(key, 'is not a list of texts', 'Write it as a list of column names.')
+}
+
+/** One ASCII character, written as itself or as `\u0009` or `\t`. */
+function character(given: Readonly<Record<string, unknown>>, key: string): string | null {
+  const value = text(given, key)
+  if (value === null) return null
+  const escape = /^\\u([0-9a-fA-F]{4})$/.exec(value)
+  const character = escape
+    ? String.fromCharCode(Number.parseInt(escape[1] ?? '', 16))
+    : value === '\\t'
+      ? '\t'
+      : value
+  const code = character.charCodeAt(0)
+  if (character.length !== 1 || code > 0x7e || code === 10 || code === 13 || code === 0) {
+    throw settingError(
+      key,
+      'is not a single ASCII character',
+      'Write one character, a tab as \\u0009.',
+    )
+  }
+  return character
+}

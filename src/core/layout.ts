@@ -1,0 +1,118 @@
+// How the columns of a file meet the attributes of a schema (contract.md section 8.8).
+import type { Dialect } from './dialect.ts'
+import { RunError } from './errors.ts'
+import type { AttributeType, Schema } from './schema.ts'
+
+/** An attribute that a column delivers. */
+export interface Field {
+  readonly name: string
+  readonly column: number
+  readonly type: AttributeType
+  /** Whether the value is a list. */
+  readonly multi: boolean
+}
+
+/** What each column of a file means. */
+export interface Layout {
+  /** The names of the columns in the order of the file. */
+  readonly header: readonly string[]
+  readonly identityColumn: number
+  readonly identityAttribute: string
+  /** The column of the name; -1 when it is not delivered. */
+  readonly displayColumn: number
+  readonly displayAttribute: string | null
+  /** In the order of their keys in the canonical JSON. */
+  readonly fields: readonly Field[]
+  /** Attributes without a column: their former values stay. */
+  readonly undelivered: readonly string[]
+  /** Columns that are no attribute: they are ignored. */
+  readonly extra: readonly string[]
+  readonly mergeRows: boolean
+}
+
+/** The order of attribute names in canonical JSON: by UTF-16 code units. */
+export function compareNames(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** Problems of a header by itself: names that are empty, stand twice, or differ only in case (S8). Null when there is none. */
+export function headerProblem(header: readonly string[]): string | null {
+  const empty = header.findIndex((name) => name === '')
+  if (header.length === 0 || (header.length === 1 && empty === 0)) return 'The file has no header.'
+  if (empty >= 0) return `Column ${empty + 1} of the header has no name.`
+  const seen = new Map<string, string>()
+  for (const name of header) {
+    const folded = name.toLowerCase()
+    const other = seen.get(folded)
+    if (other !== undefined) {
+      return other === name
+        ? `The header names the column "${name}" twice.`
+        : `The header names the columns "${other}" and "${name}", which differ only in case.`
+    }
+    seen.set(folded, name)
+  }
+  return null
+}
+
+/** Maps a header to a schema; a header that cannot be used is an error with nothing changed. */
+export function planLayout(
+  header: readonly string[],
+  schema: Pick<Schema, 'attributes' | 'identityAttribute' | 'displayAttribute'>,
+  dialect: Pick<Dialect, 'indexColumn' | 'mergeColumns' | 'mergeRows'>,
+): Layout {
+  const problem = headerProblem(header)
+  if (problem !== null) {
+    throw new RunError('bad_header', problem, {
+      hint: 'Give every column a name of its own in the first line of the file.',
+    })
+  }
+  const identityAttribute = schema.identityAttribute ?? dialect.indexColumn
+  if (identityAttribute === null) {
+    throw new RunError('no_identity', 'The account schema names no identity attribute.', {
+      hint: 'Set identityAttribute of the account schema to the column that identifies an account.',
+    })
+  }
+  const identityColumn = header.indexOf(identityAttribute)
+  if (identityColumn < 0) {
+    throw new RunError(
+      'no_identity_column',
+      `The header has no column "${identityAttribute}", which identifies the accounts; it has ${header.map((name) => `"${name}"`).join(', ')}.`,
+      {
+        hint: 'Name the column as the identity attribute of the account schema, or change the schema.',
+      },
+    )
+  }
+  const byColumn = new Map(header.map((name, column) => [name, column]))
+  const fields: Field[] = []
+  const undelivered: string[] = []
+  for (const attribute of schema.attributes) {
+    const column = byColumn.get(attribute.name)
+    if (column === undefined) {
+      undelivered.push(attribute.name)
+      continue
+    }
+    fields.push({
+      name: attribute.name,
+      column,
+      type: attribute.type,
+      multi: attribute.isMulti || dialect.mergeColumns.includes(attribute.name),
+    })
+    byColumn.delete(attribute.name)
+  }
+  // The identity column may be no attribute of the schema; then it is kept as one all the same.
+  if (byColumn.delete(identityAttribute)) {
+    fields.push({ name: identityAttribute, column: identityColumn, type: 'STRING', multi: false })
+  }
+  return {
+    header,
+    identityColumn,
+    identityAttribute,
+    displayColumn:
+      schema.displayAttribute === null ? identityColumn : header.indexOf(schema.displayAttribute),
+    displayAttribute: schema.displayAttribute,
+    fields: fields.toSorted((a, b) => compareNames(a.name, b.name)),
+    undelivered: undelivered.toSorted(compareNames),
+    extra: [...byColumn.keys()],
+    mergeRows: dialect.mergeRows,
+  }
+}

@@ -1,0 +1,93 @@
+// What a reader yields, and how it becomes a lawful account or a reject. The byte path of run/encode-record.ts is held equal to this.
+import { writeAttributes, writeList } from './attributes.ts'
+import type { Layout } from './layout.ts'
+import { canonicalJson, expectation, isBlank } from './value.ts'
+
+/** A record as read: its cells by column, and where it stands. */
+export interface SourceRecord {
+  readonly cells: readonly string[]
+  readonly position: number
+}
+
+/** Why a record cannot be taken. */
+export const rejectCodes = [
+  'cell_count',
+  'quote',
+  'blank_identity',
+  'nul',
+  'type',
+  'duplicate',
+  'collision',
+] as const
+export type RejectCode = (typeof rejectCodes)[number]
+
+/** A record that could not be taken. `trusted`: whether the identity, if it is readable, is surely that of the record. */
+export interface Reject {
+  readonly position: number
+  readonly code: RejectCode
+  readonly reason: string
+  readonly raw: string
+  readonly nativeIdentity: string | null
+  readonly trusted: boolean
+}
+
+/** A record that the schema takes. */
+export interface LawfulRecord {
+  readonly nativeIdentity: string
+  /** The display name; the native identity where it is blank. */
+  readonly name: string
+  /** Canonical JSON. */
+  readonly attributes: string
+}
+
+/** What a cell count that does not fit says. */
+export function cellCountReason(cells: number, columns: number): string {
+  return `The record has ${cells} ${cells === 1 ? 'cell' : 'cells'}, the header names ${columns}.`
+}
+
+/** What a value that is not of its type says; a long value is cut. */
+export function typeReason(name: string, value: string, expected: string): string {
+  const shown = value.length > 60 ? `${value.slice(0, 60)}…` : value
+  return `The column "${name}" should be ${expected}, but it is "${shown}".`
+}
+
+/** Makes a record lawful by the layout, or says why it is a reject. */
+export function normalise(
+  record: SourceRecord,
+  layout: Layout,
+): LawfulRecord | Omit<Reject, 'raw' | 'position'> {
+  const { cells } = record
+  const identity = cells[layout.identityColumn] ?? ''
+  const readable = isBlank(identity) || identity.includes('\0') ? null : identity
+  const refuse = (code: RejectCode, reason: string, trusted: boolean) => ({
+    code,
+    reason,
+    nativeIdentity: readable,
+    trusted: trusted && readable !== null,
+  })
+  if (cells.length !== layout.header.length) {
+    return refuse('cell_count', cellCountReason(cells.length, layout.header.length), false)
+  }
+  if (isBlank(identity)) {
+    return refuse('blank_identity', `The column "${layout.identityAttribute}" is blank.`, false)
+  }
+  const attributes = new Map<string, string>()
+  for (const field of layout.fields) {
+    const cell = cells[field.column] ?? ''
+    if (cell.includes('\0')) {
+      return refuse('nul', `The column "${field.name}" holds a NUL character.`, true)
+    }
+    if (isBlank(cell)) continue
+    const json = canonicalJson(cell, field.type)
+    if (json === null) {
+      return refuse('type', typeReason(field.name, cell, expectation(field.type)), true)
+    }
+    attributes.set(field.name, field.multi ? writeList([json]) : json)
+  }
+  const name = layout.displayColumn < 0 ? '' : (cells[layout.displayColumn] ?? '')
+  return {
+    nativeIdentity: identity,
+    name: isBlank(name) ? identity : name,
+    attributes: writeAttributes(attributes),
+  }
+}
