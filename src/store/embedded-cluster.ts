@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import type { Binaries } from './embedded-files.ts'
 import { isCluster, type Place } from './embedded-place.ts'
 import { makePrivate, onFolder } from './folder-rights.ts'
-import { StartupError, systemCode } from './startup-error.ts'
+import { StoreError, systemCode } from './store-error.ts'
 
 /** How clients reach the server: a socket in a private folder, on Windows a loopback port with a password. */
 export type Endpoint =
@@ -52,7 +52,7 @@ export async function createCluster(place: Place, binaries: Binaries): Promise<b
 export async function checkVersion(place: Place): Promise<void> {
   const found = (await readFile(join(place.cluster, 'PG_VERSION'), 'utf8')).trim()
   if (found === majorVersion) return
-  throw new StartupError(
+  throw new StoreError(
     'cluster_version',
     `The database in ${place.cluster} was made by PostgreSQL ${found}, and this Muster carries PostgreSQL ${majorVersion}.`,
     {
@@ -124,7 +124,7 @@ async function initdb(place: Place, binaries: Binaries, draft: string): Promise<
       ...place.spawnAs,
     })
   } catch (cause) {
-    throw new StartupError(
+    throw new StoreError(
       'cluster_unusable',
       `The embedded database could not be made in ${place.home}: ${complaint(cause)}`,
       {
@@ -200,7 +200,7 @@ async function removeEmpty(cluster: string): Promise<void> {
     const code = systemCode(cause)
     if (code === 'ENOENT') return
     if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw cause
-    throw new StartupError('cluster_unusable', `${cluster} holds files but no database.`, {
+    throw new StoreError('cluster_unusable', `${cluster} holds files but no database.`, {
       hint: 'Move them away, or set MUSTER_DATA_DIR to another folder.',
       cause,
     })

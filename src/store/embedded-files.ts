@@ -15,7 +15,7 @@ import {
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { mayEnter, mayRead, openToRead, type ServerUser } from './folder-rights.ts'
-import { StartupError, systemCode } from './startup-error.ts'
+import { StoreError, systemCode } from './store-error.ts'
 
 /** Paths of the programs that run the embedded server. */
 export interface Binaries {
@@ -55,7 +55,7 @@ export async function prepareBinaries(options: Options): Promise<Binaries> {
     await copyNative(native, copy, options.user)
   }
   if (await isUsable(copy, options.user)) return binariesIn(copy)
-  throw new StartupError(
+  throw new StoreError(
     'binaries_broken',
     `The PostgreSQL programs cannot be run, neither in ${native} nor as a copy in ${copy}.`,
     {
@@ -74,7 +74,7 @@ function findNative(): string {
     const entry = createRequire(import.meta.url).resolve(packageName)
     return join(dirname(dirname(entry)), 'native')
   } catch (cause) {
-    throw new StartupError(
+    throw new StoreError(
       'binaries_missing',
       `The embedded PostgreSQL for ${platform} (npm package ${packageName}) is not installed.`,
       {

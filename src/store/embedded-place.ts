@@ -13,7 +13,7 @@ import {
 } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { giveTo, makePrivate, mayEnter, onFolder, type ServerUser } from './folder-rights.ts'
-import { StartupError, systemCode } from './startup-error.ts'
+import { StoreError, systemCode } from './store-error.ts'
 
 /** The folders of one embedded server. */
 export interface Place {
@@ -80,7 +80,7 @@ export async function ownCluster(place: Place): Promise<void> {
   const found = await stat(cluster)
   if (found.uid !== user.uid) {
     if (place.spawnAs === undefined) {
-      throw new StartupError(
+      throw new StoreError(
         'cluster_unusable',
         `The database in ${cluster} belongs to uid ${found.uid}, but Muster runs as uid ${user.uid}.`,
         { hint: `Start Muster as that user, or give it the folder: chown -R ${user.uid} ${home}` },
@@ -91,7 +91,7 @@ export async function ownCluster(place: Place): Promise<void> {
   // The server refuses to start on a folder that others may enter, which is what a copy often looks like.
   if ((found.mode & 0o077) !== 0) await chmod(cluster, 0o700)
   if (!(await mayEnter(home, user))) {
-    throw new StartupError(
+    throw new StoreError(
       'cluster_unusable',
       `The database in ${cluster} belongs to uid ${user.uid}, who may not enter ${home}.`,
       { hint: 'Let that user through (chmod o+x on the folders of that path), or move the data.' },
@@ -134,7 +134,7 @@ async function refuseForeign(folder: string, place: Place): Promise<void> {
   const found = await lstat(folder)
   const owners = [place.user?.uid, process.getuid?.()]
   if (found.isDirectory() && owners.includes(found.uid) && (found.mode & 0o077) === 0) return
-  throw new StartupError(
+  throw new StoreError(
     'folder_unusable',
     `The folder ${folder} for the database's socket exists and is not a private folder of ours.`,
     { hint: 'Remove it, or set MUSTER_DATA_DIR to a folder with a shorter path.' },

@@ -11,7 +11,7 @@ import type { Binaries } from './embedded-files.ts'
 import type { ServerLog } from './embedded-log.ts'
 import type { Place } from './embedded-place.ts'
 import { isAlive, isServerIn, sendSignal, serversIn, waitGone } from './process-table.ts'
-import { StartupError, systemCode } from './startup-error.ts'
+import { StoreError, systemCode } from './store-error.ts'
 
 /** A postmaster that we started. `exited` says how it ended; it never rejects. */
 export interface Server {
@@ -145,10 +145,10 @@ async function greet(settings: ConnectionSettings): Promise<void> {
   }
 }
 
-async function didNotStart(launch: Launch, how: string): Promise<StartupError> {
+async function didNotStart(launch: Launch, how: string): Promise<StoreError> {
   const said = await launch.serverLog.tail()
   const reason = said === '' ? '' : ` It said: ${said}`
-  return new StartupError(
+  return new StoreError(
     'server_did_not_start',
     `The embedded PostgreSQL of ${launch.place.cluster} did not start (${how}).${reason}`,
     { hint: `The log is ${launch.serverLog.path}. Nothing was changed by this attempt.` },

@@ -72,7 +72,7 @@ const stableMs = 60_000
 
 /**
  * Starts the embedded PostgreSQL of a data folder: takes the folder's lock, stops a server that a killed Muster left
- * behind, makes the cluster on the first start, and keeps a server running until `stop`. Throws a StartupError that names
+ * behind, makes the cluster on the first start, and keeps a server running until `stop`. Throws a StoreError that names
  * the folder and the way out; then nothing is left running and the lock is free.
  */
 export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded> {

@@ -5,7 +5,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isAlive, processScope, startTime } from './process-table.ts'
-import { StartupError, systemCode } from './startup-error.ts'
+import { StoreError, systemCode } from './store-error.ts'
 
 /** A folder that this process holds until `release`, which may be called more than once. */
 export interface FolderLock {
@@ -196,8 +196,8 @@ function describe(holder: Holder | undefined): string {
     : `process ${holder.pid} on host ${holder.host}`
 }
 
-function locked(folder: string, path: string, found: Found): StartupError {
-  return new StartupError(
+function locked(folder: string, path: string, found: Found): StoreError {
+  return new StoreError(
     'folder_locked',
     `The data folder ${folder} is in use by ${describe(found.holder)}.`,
     {

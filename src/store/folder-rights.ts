@@ -1,7 +1,7 @@
 // Who may do what with folders and files, read from their mode bits; matters when root starts a server that must not be root.
 import { chmod, chown, lchown, lstat, mkdir, readdir, realpath, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { StartupError, systemCode } from './startup-error.ts'
+import { StoreError, systemCode } from './store-error.ts'
 
 /** The uid and gid that PostgreSQL runs with. */
 export interface ServerUser {
@@ -65,7 +65,7 @@ export async function onFolder<T>(folder: string, work: () => Promise<T>): Promi
   } catch (error) {
     const reason = reasons[systemCode(error) ?? '']
     if (reason === undefined || !(error instanceof Error)) throw error
-    throw new StartupError(
+    throw new StoreError(
       'folder_unusable',
       `The data folder ${folder} cannot be used: ${reason} (${error.message}).`,
       {

@@ -4,7 +4,7 @@ import { readdir, readFile, readlink } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { systemCode } from './startup-error.ts'
+import { systemCode } from './store-error.ts'
 
 /** True while a process with this id exists and still runs; a zombie counts as gone, for it holds nothing any more. */
 export async function isAlive(pid: number): Promise<boolean> {

@@ -1,7 +1,7 @@
-// The error that ends a start on purpose: the store is not as this process needs it, and somebody has to decide something.
+// The error that the store raises on purpose: folder, server, schema or secrets are not as this process needs them.
 
-/** Why a start was refused. Scripts may rely on the codes; docs/reference/errors.md lists them. */
-export type StartupErrorCode =
+/** Why the store refused. Scripts may rely on the codes; docs/reference/errors.md lists them. */
+export type StoreErrorCode =
   | 'binaries_missing'
   | 'binaries_broken'
   | 'folder_unusable'
@@ -10,25 +10,27 @@ export type StartupErrorCode =
   | 'cluster_version'
   | 'server_did_not_start'
   | 'server_version'
+  | 'database_unusable'
   | 'schema_newer'
   | 'migration_changed'
   | 'migration_invalid'
+  | 'migration_failed'
   | 'master_key_invalid'
   | 'master_key_wrong'
   | 'secret_unreadable'
 
-/** A refused start: `message` names the thing and the reason, `hint` the way out. Neither holds a secret. */
-export class StartupError extends Error {
-  readonly code: StartupErrorCode
+/** A refusal, mostly of a start, that somebody has to decide something about: `message` names the thing and the reason, `hint` the way out. Neither holds a secret. */
+export class StoreError extends Error {
+  readonly code: StoreErrorCode
   readonly hint: string
 
   constructor(
-    code: StartupErrorCode,
+    code: StoreErrorCode,
     message: string,
     options: { readonly hint: string; readonly cause?: unknown },
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
-    this.name = 'StartupError'
+    this.name = 'StoreError'
     this.code = code
     this.hint = options.hint
   }

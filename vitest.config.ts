@@ -1,0 +1,15 @@
+// How the tests run: against one shared PostgreSQL, in as many processes as there are cores here.
+import { defineConfig } from 'vitest/config'
+
+// oxlint-disable-next-line import/no-default-export -- vitest reads its configuration from the default export.
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/global-setup.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    pool: 'forks',
+    // The machines have two cores, and the server wants its share of them.
+    maxWorkers: 2,
+  },
+})
