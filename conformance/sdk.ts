@@ -1,0 +1,197 @@
+// The official TypeScript SDK in its three dialects, under one set of names, so that one test covers each prefix.
+import {
+  AccountAggregationsBetaApi,
+  AccountAggregationsV2024Api,
+  type AccountAggregationStatusBeta,
+  type AccountAggregationStatusV2024,
+  type Account,
+  type AccountBeta,
+  type AccountV2024,
+  AccountsApi,
+  AccountsBetaApi,
+  AccountsV2024Api,
+  Configuration,
+  type LoadAccountsTaskBeta,
+  type LoadAccountsTaskV2024,
+  type Schema,
+  type SchemaBeta,
+  type SchemaV2024,
+  type Source,
+  type SourceBeta,
+  type SourceV2024,
+  SourcesApi,
+  SourcesBetaApi,
+  SourcesV2024Api,
+  TaskManagementBetaApi,
+  TaskManagementV2024Api,
+  type TaskStatusBeta,
+  type TaskStatusV2024,
+} from 'sailpoint-api-client'
+import type { Target } from './server.ts'
+
+/** What an SDK call resolves to, as far as the tests look at it. */
+export interface Answer<T> {
+  readonly status: number
+  readonly data: T
+  readonly headers: object
+}
+
+type AnySource = Source | SourceBeta | SourceV2024
+type AnySchema = Schema | SchemaBeta | SchemaV2024
+type AnyAccount = Account | AccountBeta | AccountV2024
+type AnyTask = TaskStatusBeta | TaskStatusV2024
+type AnyLoad = LoadAccountsTaskBeta | LoadAccountsTaskV2024
+type AnyAggregation = AccountAggregationStatusBeta | AccountAggregationStatusV2024
+
+/** One operation of a JSON Patch with a plain value. */
+export interface Change {
+  readonly op: 'add' | 'remove' | 'replace'
+  readonly path: string
+  readonly value?: string | number | boolean | object
+}
+
+/** The collection parameters that all lists share. */
+export interface Page {
+  readonly limit?: number
+  readonly offset?: number
+  readonly count?: boolean
+  readonly filters?: string
+  readonly sorters?: string
+}
+
+/** What every prefix of the SDK has. */
+export interface Sdk {
+  readonly createSource: (source: Source, provisionAsCsv: boolean) => Promise<Answer<AnySource>>
+  readonly listSources: (page: Page) => Promise<Answer<AnySource[]>>
+  readonly getSource: (id: string) => Promise<Answer<AnySource>>
+  readonly patchSource: (id: string, changes: Change[]) => Promise<Answer<AnySource>>
+  readonly deleteSource: (id: string) => Promise<Answer<{ type?: string; id?: string }>>
+  readonly listSchemas: (sourceId: string) => Promise<Answer<AnySchema[]>>
+  readonly getSchema: (sourceId: string, id: string) => Promise<Answer<AnySchema>>
+  readonly createSchema: (sourceId: string, schema: Schema) => Promise<Answer<AnySchema>>
+  readonly putSchema: (sourceId: string, id: string, schema: Schema) => Promise<Answer<AnySchema>>
+  readonly patchSchema: (
+    sourceId: string,
+    id: string,
+    changes: Change[],
+  ) => Promise<Answer<AnySchema>>
+  readonly deleteSchema: (sourceId: string, id: string) => Promise<Answer<unknown>>
+  readonly schemaCsv: (sourceId: string) => Promise<Answer<unknown>>
+  readonly listAccounts: (page: Page) => Promise<Answer<AnyAccount[]>>
+  readonly getAccount: (id: string) => Promise<Answer<AnyAccount>>
+}
+
+/** What the prefixes with aggregation have on top. */
+export interface AggregatingSdk extends Sdk {
+  readonly importAccounts: (
+    id: string,
+    options?: { file?: File; disableOptimization?: 'true' | 'false' },
+  ) => Promise<Answer<AnyLoad>>
+  readonly aggregationStatus: (id: string) => Promise<Answer<AnyAggregation>>
+  readonly getTask: (id: string) => Promise<Answer<AnyTask>>
+  readonly listTasks: (page: Page) => Promise<Answer<AnyTask[]>>
+  readonly pendingTasks: () => Promise<Answer<AnyTask[]>>
+}
+
+/** The configuration of the SDK for a target; it fetches its token at once, by a multipart form. */
+export function configure(target: Target): Configuration {
+  const configuration = new Configuration({
+    baseurl: target.url,
+    tokenUrl: `${target.url}/oauth/token`,
+    clientId: target.clientId,
+    clientSecret: target.clientSecret,
+  })
+  // Without it this release of the SDK refuses on its own side to call what was experimental when it was made.
+  configuration.experimental = true
+  return configuration
+}
+
+/** `/v3`: sources, schemas and accounts, but no aggregation. */
+export function v3(configuration: Configuration): Sdk {
+  const sources = new SourcesApi(configuration)
+  const accounts = new AccountsApi(configuration)
+  return {
+    createSource: (source, provisionAsCsv) => sources.createSource({ source, provisionAsCsv }),
+    listSources: (page) => sources.listSources(page),
+    getSource: (id) => sources.getSource({ id }),
+    patchSource: (id, jsonPatchOperation) => sources.updateSource({ id, jsonPatchOperation }),
+    deleteSource: (id) => sources.deleteSource({ id }),
+    listSchemas: (sourceId) => sources.getSourceSchemas({ sourceId }),
+    getSchema: (sourceId, schemaId) => sources.getSourceSchema({ sourceId, schemaId }),
+    createSchema: (sourceId, schema) => sources.createSourceSchema({ sourceId, schema }),
+    putSchema: (sourceId, schemaId, schema) =>
+      sources.putSourceSchema({ sourceId, schemaId, schema }),
+    patchSchema: (sourceId, schemaId, jsonPatchOperation) =>
+      sources.updateSourceSchema({ sourceId, schemaId, jsonPatchOperation }),
+    deleteSchema: (sourceId, schemaId) => sources.deleteSourceSchema({ sourceId, schemaId }),
+    schemaCsv: (id) => sources.getAccountsSchema({ id }),
+    listAccounts: (page) => accounts.listAccounts(page),
+    getAccount: (id) => accounts.getAccount({ id }),
+  }
+}
+
+/** `/beta`. */
+export function beta(configuration: Configuration): AggregatingSdk {
+  const sources = new SourcesBetaApi(configuration)
+  const accounts = new AccountsBetaApi(configuration)
+  const tasks = new TaskManagementBetaApi(configuration)
+  const aggregations = new AccountAggregationsBetaApi(configuration)
+  return {
+    createSource: (sourceBeta, provisionAsCsv) =>
+      sources.createSource({ sourceBeta, provisionAsCsv }),
+    listSources: (page) => sources.listSources(page),
+    getSource: (id) => sources.getSource({ id }),
+    patchSource: (id, jsonPatchOperationBeta) =>
+      sources.updateSource({ id, jsonPatchOperationBeta }),
+    deleteSource: (id) => sources._delete({ id }),
+    listSchemas: (sourceId) => sources.getSourceSchemas({ sourceId }),
+    getSchema: (sourceId, schemaId) => sources.getSourceSchema({ sourceId, schemaId }),
+    createSchema: (sourceId, schemaBeta) => sources.createSourceSchema({ sourceId, schemaBeta }),
+    putSchema: (sourceId, schemaId, schemaBeta) =>
+      sources.putSourceSchema({ sourceId, schemaId, schemaBeta }),
+    patchSchema: (sourceId, schemaId, jsonPatchOperationBeta) =>
+      sources.updateSourceSchema({ sourceId, schemaId, jsonPatchOperationBeta }),
+    deleteSchema: (sourceId, schemaId) => sources.deleteSourceSchema({ sourceId, schemaId }),
+    schemaCsv: (sourceId) => sources.getSourceAccountsSchema({ sourceId }),
+    listAccounts: (page) => accounts.listAccounts(page),
+    getAccount: (id) => accounts.getAccount({ id }),
+    importAccounts: (sourceId, options) => sources.importAccounts({ sourceId, ...options }),
+    aggregationStatus: (id) => aggregations.getAccountAggregationStatus({ id }),
+    getTask: (id) => tasks.getTaskStatus({ id }),
+    listTasks: (page) => tasks.getTaskStatusList(page),
+    pendingTasks: () => tasks.getPendingTasks(),
+  }
+}
+
+/** `/v2024`. */
+export function v2024(configuration: Configuration): AggregatingSdk {
+  const sources = new SourcesV2024Api(configuration)
+  const accounts = new AccountsV2024Api(configuration)
+  const tasks = new TaskManagementV2024Api(configuration)
+  const aggregations = new AccountAggregationsV2024Api(configuration)
+  return {
+    createSource: (sourceV2024, provisionAsCsv) =>
+      sources.createSource({ sourceV2024, provisionAsCsv }),
+    listSources: (page) => sources.listSources(page),
+    getSource: (id) => sources.getSource({ id }),
+    patchSource: (id, jsonPatchOperationV2024) =>
+      sources.updateSource({ id, jsonPatchOperationV2024 }),
+    deleteSource: (id) => sources.deleteSource({ id }),
+    listSchemas: (sourceId) => sources.getSourceSchemas({ sourceId }),
+    getSchema: (sourceId, schemaId) => sources.getSourceSchema({ sourceId, schemaId }),
+    createSchema: (sourceId, schemaV2024) => sources.createSourceSchema({ sourceId, schemaV2024 }),
+    putSchema: (sourceId, schemaId, schemaV2024) =>
+      sources.putSourceSchema({ sourceId, schemaId, schemaV2024 }),
+    patchSchema: (sourceId, schemaId, jsonPatchOperationV2024) =>
+      sources.updateSourceSchema({ sourceId, schemaId, jsonPatchOperationV2024 }),
+    deleteSchema: (sourceId, schemaId) => sources.deleteSourceSchema({ sourceId, schemaId }),
+    schemaCsv: (id) => sources.getAccountsSchema({ id }),
+    listAccounts: (page) => accounts.listAccounts(page),
+    getAccount: (id) => accounts.getAccount({ id }),
+    importAccounts: (id, options) => sources.importAccounts({ id, ...options }),
+    aggregationStatus: (id) => aggregations.getAccountAggregationStatus({ id }),
+    getTask: (id) => tasks.getTaskStatus({ id }),
+    listTasks: (page) => tasks.getTaskStatusList(page),
+    pendingTasks: () => tasks.getPendingTasks(),
+  }
+}

@@ -1,0 +1,12 @@
+// The conformance suite: real clients and the requests that they send, against one server started as a user starts it.
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    root: import.meta.dirname,
+    include: ['**/*.test.ts'],
+    globalSetup: ['server.ts'],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
+})
