@@ -34,6 +34,8 @@ export const socketPort = 5432
 // `postgres` refuses to run as root; 65534 is the id that every system keeps for the user without rights.
 const nobody: ServerUser = { uid: 65_534, gid: 65_534 }
 const pointerName = 'postgres.location'
+// What other parts of Muster may have put into a new data folder before the database came.
+const ours = new Set(['key', 'spool'])
 
 /**
  * Decides where the cluster of `dataDir` lives: in `<dataDir>/postgres`. Only when root starts us and the server's user
@@ -50,7 +52,7 @@ export async function placeCluster(dataDir: string, elsewhere: string): Promise<
     if (home !== real) return placeAt(home, dirname(home))
     if (!asRoot) return placeAt(home, home)
     if (await isCluster(join(home, 'postgres'))) return placeAt(home, elsewhere)
-    if ((await readdir(home)).length === 0) await letThrough(home)
+    if ((await readdir(home)).every((name) => ours.has(name))) await letThrough(home)
     if (await mayEnter(home, nobody)) return placeAt(home, elsewhere)
     const other = join(elsewhere, hashOf(home))
     await makeShared(elsewhere)
@@ -168,7 +170,7 @@ async function makeShared(folder: string): Promise<void> {
   await chmod(folder, 0o755)
 }
 
-// An empty folder is ours to open; one with somebody's files in it is not.
+// A folder with nothing but our own files is ours to open; one with somebody's files in it is not.
 async function letThrough(folder: string): Promise<void> {
   const found = await stat(folder)
   if (found.uid === 0) await chmod(folder, (found.mode & 0o777) | 0o011)

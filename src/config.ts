@@ -1,0 +1,408 @@
+// The environment → a typed Config; whatever cannot be right is refused here, naming the variable, the reason and the way out.
+import { randomBytes } from 'node:crypto'
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { chmod, link, mkdir, open, readFile, rm, stat } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { join, resolve } from 'node:path'
+
+/** Every setting of Muster, checked. Folders are absolute. It holds secrets: never log it as a whole. */
+export interface Config {
+  /** MUSTER_HOST: the address that the server listens on; 127.0.0.1 unless set. */
+  readonly host: string
+  /** MUSTER_PORT: the port that the server listens on; 8080 unless set, 0 for any free one. */
+  readonly port: number
+  /** MUSTER_DATA_DIR: the folder of the embedded database, its key and the spool; ./muster-data unless set. */
+  readonly dataDir: string
+  /** DATABASE_URL: a PostgreSQL 15 or later to use instead of the embedded one. */
+  readonly databaseUrl: string | undefined
+  /** MUSTER_KEY: the master key that seals secrets; required with DATABASE_URL, else made in the data folder. */
+  readonly key: string | undefined
+  /** MUSTER_TLS_CERT and MUSTER_TLS_KEY: PEM files that make the server speak HTTPS. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined
+  /** MUSTER_TRUST_PROXY: whose X-Forwarded headers count: false, true, a number of hops, or a list of addresses. */
+  readonly trustProxy: boolean | number | readonly string[]
+  /** MUSTER_CLIENT_ID and MUSTER_CLIENT_SECRET: the first API client, made when it does not exist. */
+  readonly client: { readonly id: string; readonly secret: string } | undefined
+  /** MUSTER_RATE_LIMIT: requests that a client may make in ten seconds; 0 is no limit. */
+  readonly rateLimit: number
+  /** MUSTER_ALLOW_PRIVATE_ADDRESSES: connectors may also reach loopback, and webhooks loopback and private ranges. */
+  readonly allowPrivateAddresses: boolean
+  /** MUSTER_MAX_UPLOAD_BYTES: the largest upload that is taken; 4 GiB unless set. */
+  readonly maxUploadBytes: number
+  /** MUSTER_SPOOL_DIR: the folder where uploads wait for their run; <data folder>/spool unless set. */
+  readonly spoolDir: string
+  /** MUSTER_SPOOL_SHARED: the spool folder is the same for all nodes, so any of them may collect an upload. */
+  readonly spoolShared: boolean
+  /** MUSTER_LOG_LEVEL: the least severe level that is logged; info unless set. */
+  readonly logLevel: LogLevel
+  /** MUSTER_LEASE_SECONDS: how long a node may be silent before another takes over its runs; 15 unless set, at most 30. */
+  readonly leaseSeconds: number
+  /** MUSTER_ORG: the name of the tenant in tokens and events; muster unless set. */
+  readonly org: string
+  /** What is odd but no error, one sentence each, for the log. */
+  readonly warnings: readonly string[]
+}
+
+/** The levels of MUSTER_LOG_LEVEL, most talkative first. */
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+
+/** One of `logLevels`. */
+export type LogLevel = (typeof logLevels)[number]
+
+/** A setting that cannot be used: `message` names it and says why, `hint` says what to do. Neither holds a secret. */
+export class ConfigError extends Error {
+  readonly hint: string
+
+  constructor(message: string, hint: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.name = 'ConfigError'
+    this.hint = hint
+  }
+}
+
+/** The secrets: each may also come from the file that NAME_FILE names, as orchestrators mount them. */
+const secretNames = ['MUSTER_KEY', 'DATABASE_URL', 'MUSTER_CLIENT_SECRET'] as const
+const plainNames = [
+  'MUSTER_HOST',
+  'MUSTER_PORT',
+  'MUSTER_DATA_DIR',
+  'MUSTER_TLS_CERT',
+  'MUSTER_TLS_KEY',
+  'MUSTER_TRUST_PROXY',
+  'MUSTER_CLIENT_ID',
+  'MUSTER_RATE_LIMIT',
+  'MUSTER_ALLOW_PRIVATE_ADDRESSES',
+  'MUSTER_MAX_UPLOAD_BYTES',
+  'MUSTER_SPOOL_DIR',
+  'MUSTER_SPOOL_SHARED',
+  'MUSTER_LOG_LEVEL',
+  'MUSTER_LEASE_SECONDS',
+  'MUSTER_ORG',
+] as const
+
+type SecretName = (typeof secretNames)[number]
+type Name = SecretName | (typeof plainNames)[number]
+type Environment = NodeJS.ProcessEnv
+
+/** The names of all settings, for the reference page and its test. */
+export const settingNames: readonly string[] = [
+  ...plainNames,
+  ...secretNames,
+  ...secretNames.map((name) => `${name}_FILE`),
+]
+
+/** Reads and checks all settings. Throws a ConfigError for the first one that cannot be used. */
+export function readConfig(env: Environment): Config {
+  const dataDir = resolve(text(env, 'MUSTER_DATA_DIR') ?? 'muster-data')
+  const spoolDir = text(env, 'MUSTER_SPOOL_DIR')
+  const config: Config = {
+    host: text(env, 'MUSTER_HOST') ?? '127.0.0.1',
+    port: integer(env, 'MUSTER_PORT', 8080, 0, 65_535),
+    dataDir,
+    databaseUrl: databaseUrl(env),
+    key: key(env),
+    tls: tls(env),
+    trustProxy: trustProxy(env),
+    client: client(env),
+    rateLimit: integer(env, 'MUSTER_RATE_LIMIT', 0, 0, 1_000_000),
+    allowPrivateAddresses: yesNo(env, 'MUSTER_ALLOW_PRIVATE_ADDRESSES'),
+    maxUploadBytes: integer(env, 'MUSTER_MAX_UPLOAD_BYTES', 4 * 2 ** 30, 1, 2 ** 50),
+    spoolDir: spoolDir === undefined ? join(dataDir, 'spool') : resolve(spoolDir),
+    spoolShared: yesNo(env, 'MUSTER_SPOOL_SHARED'),
+    logLevel: logLevel(env),
+    leaseSeconds: integer(env, 'MUSTER_LEASE_SECONDS', 15, 3, 30),
+    org: org(env),
+    warnings: warnings(env),
+  }
+  refuseOpenDoor(config)
+  refuseLostKey(config)
+  return config
+}
+
+/**
+ * The master key as text: MUSTER_KEY, else the file `key` of the data folder, which is made (0600) when it is not there.
+ * Two processes that start at once get the same one. Only the embedded database has such a file.
+ */
+export async function masterKey(
+  config: Pick<Config, 'dataDir' | 'databaseUrl' | 'key'>,
+): Promise<string> {
+  if (config.key !== undefined) return config.key
+  refuseLostKey(config)
+  const path = join(config.dataDir, 'key')
+  try {
+    const found = (await readKeyFile(path)) ?? (await makeKeyFile(config.dataDir, path))
+    if (!isKey(found)) throw new ConfigError(`The key in ${path} is damaged.`, restoreKey)
+    return found
+  } catch (error) {
+    if (error instanceof ConfigError || !(error instanceof Error)) throw error
+    throw new ConfigError(
+      `The key in ${path} cannot be read or made: ${error.message}.`,
+      'Set MUSTER_DATA_DIR to a folder that the user who starts Muster may write, or set MUSTER_KEY.',
+      error,
+    )
+  }
+}
+
+const restoreKey = 'Restore the file from a backup, or set MUSTER_KEY to the key it held.'
+
+async function readKeyFile(path: string): Promise<string | undefined> {
+  let content: string
+  try {
+    content = (await readFile(path, 'utf8')).trim()
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+  // A copy or an unpacked backup may have opened it to others.
+  if (process.platform !== 'win32' && ((await stat(path)).mode & 0o077) !== 0) {
+    await chmod(path, 0o600)
+  }
+  return content
+}
+
+async function makeKeyFile(folder: string, path: string): Promise<string> {
+  // Root lets others through, not in: the embedded server runs as another user and lives in a folder below.
+  await mkdir(folder, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 })
+  const draft = `${path}.${randomBytes(6).toString('hex')}`
+  const file = await open(draft, 'wx', 0o600)
+  try {
+    await file.writeFile(`${randomBytes(32).toString('base64')}\n`)
+    // Secrets that were sealed with a key that a power cut took away are gone.
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  try {
+    await link(draft, path)
+  } catch (error) {
+    // Another process was first: its key counts.
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+  } finally {
+    await rm(draft)
+  }
+  return (await readFile(path, 'utf8')).trim()
+}
+
+function refuseOpenDoor(config: Config): void {
+  if (isLoopback(config.host) || config.tls !== undefined || config.trustProxy !== false) return
+  throw new ConfigError(
+    `MUSTER_HOST is ${config.host}, which others can reach, and passwords and tokens would travel in the clear.`,
+    'Set MUSTER_TLS_CERT and MUSTER_TLS_KEY, or MUSTER_TRUST_PROXY when a proxy in front speaks TLS, or bind to 127.0.0.1.',
+  )
+}
+
+function refuseLostKey(config: Pick<Config, 'databaseUrl' | 'key'>): void {
+  if (config.databaseUrl === undefined || config.key !== undefined) return
+  throw new ConfigError(
+    'DATABASE_URL is set and MUSTER_KEY is not: the secrets in that database need a key that every node has.',
+    'Make one with "openssl rand -base64 32", keep it safe, and set MUSTER_KEY or MUSTER_KEY_FILE.',
+  )
+}
+
+// Empty counts as not set, because compose files and charts pass on variables that nobody gave a value.
+function text(env: Environment, name: Name): string | undefined {
+  const value = env[name]?.trim()
+  return value === '' ? undefined : value
+}
+
+function secret(env: Environment, name: SecretName): string | undefined {
+  const direct = text(env, name)
+  const file = env[`${name}_FILE`]?.trim() ?? ''
+  if (file === '') return direct
+  if (direct !== undefined) {
+    throw new ConfigError(
+      `${name} and ${name}_FILE are both set.`,
+      'Unset one of them; which one was meant cannot be known.',
+    )
+  }
+  let content: string
+  try {
+    content = readFileSync(file, 'utf8').trim()
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new ConfigError(
+      `${name}_FILE cannot be read: ${reason}.`,
+      'Name a file that the user who starts Muster may read.',
+      error,
+    )
+  }
+  if (content !== '') return content
+  throw new ConfigError(`${name}_FILE names the empty file ${file}.`, `Write the value into it.`)
+}
+
+function integer(
+  env: Environment,
+  name: Name,
+  fallback: number,
+  least: number,
+  most: number,
+): number {
+  const value = text(env, name)
+  if (value === undefined) return fallback
+  const number = Number(value)
+  if (/^\d+$/.test(value) && number >= least && number <= most) return number
+  throw new ConfigError(
+    `${name} is "${value}", which is no whole number from ${least} to ${most}.`,
+    `Set a number in that range, or unset it for ${fallback}.`,
+  )
+}
+
+function yesNo(env: Environment, name: Name): boolean {
+  const value = text(env, name)?.toLowerCase()
+  if (value === undefined) return false
+  const meaning = truths[value]
+  if (meaning !== undefined) return meaning
+  throw new ConfigError(`${name} is "${value}", which is neither yes nor no.`, 'Set true or false.')
+}
+
+const truths: Readonly<Record<string, boolean | undefined>> = {
+  true: true,
+  yes: true,
+  on: true,
+  '1': true,
+  false: false,
+  no: false,
+  off: false,
+  '0': false,
+}
+
+function databaseUrl(env: Environment): string | undefined {
+  const value = secret(env, 'DATABASE_URL')
+  if (value === undefined) return undefined
+  const protocol = URL.canParse(value) ? new URL(value).protocol : ''
+  if (protocol === 'postgres:' || protocol === 'postgresql:') return value
+  throw new ConfigError(
+    'DATABASE_URL is no URL that begins with postgres:// or postgresql://.',
+    'Write it as postgres://user:password@host:5432/database, with special characters of the password percent-encoded.',
+  )
+}
+
+function key(env: Environment): string | undefined {
+  const value = secret(env, 'MUSTER_KEY')
+  if (value === undefined || isKey(value)) return value
+  throw new ConfigError(
+    `MUSTER_KEY is not 32 bytes as base64 or hexadecimal digits (it has ${value.length} characters).`,
+    'Make one with: openssl rand -base64 32',
+  )
+}
+
+function isKey(value: string): boolean {
+  return /^(?:[0-9a-fA-F]{64}|(?:[A-Za-z0-9+/]{43}|[A-Za-z0-9_-]{43})=?)$/.test(value)
+}
+
+function tls(env: Environment): Config['tls'] {
+  const certFile = readable(env, 'MUSTER_TLS_CERT')
+  const keyFile = readable(env, 'MUSTER_TLS_KEY')
+  if (certFile === undefined && keyFile === undefined) return undefined
+  if (certFile !== undefined && keyFile !== undefined) return { certFile, keyFile }
+  const [given, missing] =
+    keyFile === undefined
+      ? ['MUSTER_TLS_CERT', 'MUSTER_TLS_KEY']
+      : ['MUSTER_TLS_KEY', 'MUSTER_TLS_CERT']
+  throw new ConfigError(`${given} is set and ${missing} is not.`, `Set both, or unset ${given}.`)
+}
+
+function readable(env: Environment, name: Name): string | undefined {
+  const value = text(env, name)
+  if (value === undefined) return undefined
+  const path = resolve(value)
+  try {
+    accessSync(path, constants.R_OK)
+    return path
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new ConfigError(
+      `${name} cannot be read: ${reason}.`,
+      'Name a PEM file that the user who starts Muster may read.',
+      error,
+    )
+  }
+}
+
+function trustProxy(env: Environment): Config['trustProxy'] {
+  const value = text(env, 'MUSTER_TRUST_PROXY')
+  if (value === undefined) return false
+  // "1" is one hop, not "yes": trusting everybody has to be said.
+  if (/^[1-9]\d?$/.test(value)) return Number(value)
+  const meaning = truths[value.toLowerCase()]
+  if (meaning !== undefined) return meaning
+  const addresses = value.split(',').map((address) => address.trim())
+  if (addresses.every(isAddress)) return addresses
+  throw new ConfigError(
+    `MUSTER_TRUST_PROXY is "${value}".`,
+    'Set true, a number of hops, or a list of addresses or networks like 10.0.0.5,192.168.0.0/16.',
+  )
+}
+
+function isAddress(value: string): boolean {
+  const [address = '', bits, ...rest] = value.split('/')
+  const family = isIP(address)
+  if (family === 0 || rest.length > 0) return false
+  return bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+}
+
+function client(env: Environment): Config['client'] {
+  const id = text(env, 'MUSTER_CLIENT_ID')
+  const value = secret(env, 'MUSTER_CLIENT_SECRET')
+  if (id === undefined && value === undefined) return undefined
+  if (id !== undefined && value !== undefined) return { id, secret: value }
+  const [given, missing] =
+    value === undefined
+      ? ['MUSTER_CLIENT_ID', 'MUSTER_CLIENT_SECRET']
+      : ['MUSTER_CLIENT_SECRET', 'MUSTER_CLIENT_ID']
+  throw new ConfigError(`${given} is set and ${missing} is not.`, `Set both, or unset ${given}.`)
+}
+
+function logLevel(env: Environment): LogLevel {
+  const value = text(env, 'MUSTER_LOG_LEVEL')?.toLowerCase() ?? 'info'
+  const level = logLevels.find((name) => name === value)
+  if (level !== undefined) return level
+  throw new ConfigError(
+    `MUSTER_LOG_LEVEL is "${value}", which is no level.`,
+    `Set one of ${logLevels.join(', ')}.`,
+  )
+}
+
+function org(env: Environment): string {
+  const value = text(env, 'MUSTER_ORG') ?? 'muster'
+  if (/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(value)) return value
+  throw new ConfigError(
+    `MUSTER_ORG is "${value}"; clients make a host name of it.`,
+    'Use lower-case letters, digits and dashes, at most 63.',
+  )
+}
+
+function isLoopback(host: string): boolean {
+  const address = host.toLowerCase().replace(/^\[(.*)\]$/, '$1')
+  if (address === 'localhost' || address === '::1') return true
+  const v4 = address.replace(/^::ffff:/, '')
+  return isIP(v4) === 4 && v4.startsWith('127.')
+}
+
+function warnings(env: Environment): string[] {
+  const found: string[] = []
+  for (const name of Object.keys(env).toSorted()) {
+    if (!name.startsWith('MUSTER_') || settingNames.includes(name)) continue
+    const near = settingNames.find((known) => isNear(name, known))
+    const guess = near === undefined ? '' : ` Did you mean ${near}?`
+    found.push(`${name} is no setting of Muster and is ignored.${guess}`)
+  }
+  if (yesNo(env, 'MUSTER_SPOOL_SHARED') && secret(env, 'DATABASE_URL') === undefined) {
+    found.push('MUSTER_SPOOL_SHARED has no effect without DATABASE_URL.')
+  }
+  return found
+}
+
+/** True when at most two letters were added, dropped or changed. */
+function isNear(a: string, b: string): boolean {
+  let above = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i += 1) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j += 1) {
+      const changed = (above[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      row.push(Math.min(changed, (above[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1))
+    }
+    above = row
+  }
+  return (above[b.length] ?? 0) <= 2
+}
