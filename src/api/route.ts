@@ -25,6 +25,8 @@ export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly path: string
   readonly versions: readonly Version[]
+  /** Versions in which ISC has it deprecated; the answer then carries `X-Deprecated: true`. */
+  readonly deprecatedIn?: readonly Version[]
   readonly operationId: string
   readonly summary: string
   readonly tag: string
