@@ -311,6 +311,25 @@ describe('surviving kills', () => {
     expect(await isAlive(stranger.pid ?? 0)).toBe(true)
   })
 
+  it.runIf(process.platform === 'linux')(
+    'leaves it to the server to recover from a killed backend',
+    async () => {
+      let crashes = 0
+      const server = await start({ onCrash: () => (crashes += 1) })
+      const pid = server.pid()
+      const [backend] = await backends(pid ?? 0)
+      process.kill(backend ?? 0, 'SIGKILL')
+      await until(() =>
+        query(server.settings, 'select 1 as one').then(
+          () => true,
+          () => false,
+        ),
+      )
+      expect(server.pid()).toBe(pid)
+      expect(crashes).toBe(0)
+    },
+  )
+
   it('stops while a killed server is being replaced', async () => {
     const server = await start()
     process.kill(server.pid() ?? 0, 'SIGKILL')
@@ -364,6 +383,15 @@ describe.runIf(asRoot)('started by root', () => {
     expect(await query(second.settings, 'select count(*)::int as n from kept')).toEqual([{ n: 0 }])
   })
 
+  it('lets the server through a private data folder that holds nothing but our key', async () => {
+    const dataDir = join(await temporary(0o755), 'data')
+    await mkdir(dataDir, { mode: 0o700 })
+    await writeFile(join(dataDir, 'key'), 'x', { mode: 0o600 })
+    await start({ dataDir })
+    expect((await readdir(dataDir)).includes('postgres')).toBe(true)
+    expect((await stat(dataDir)).mode & 0o777).toBe(0o711)
+  })
+
   it('takes a copied data folder whose files belong to root', async () => {
     const folder = await temporary(0o755)
     const dataDir = join(folder, 'data')
@@ -413,6 +441,11 @@ async function query(
   } finally {
     await client.end()
   }
+}
+
+async function backends(pid: number): Promise<number[]> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
+  return children.trim().split(' ').map(Number)
 }
 
 interface Elsewhere {
