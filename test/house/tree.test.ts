@@ -15,7 +15,7 @@ const code = folders
   .filter((folder) => existsSync(join(root, folder)))
   .flatMap((folder) => below(folder))
   .filter((file) => /\.(?:[cm]?[jt]s|sql)$/.test(file))
-const source = files.filter((file) => file.startsWith('src/') && file.endsWith('.ts'))
+const source = code.filter((file) => file.startsWith('src/') && file.endsWith('.ts'))
 
 function below(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
