@@ -1,0 +1,132 @@
+// connectorAttributes: what a new source has by default, what is shown besides what is kept, and what cannot be set
+// (contract.md sections 2.2 and 3.1).
+import type { ConnectorKind } from './connector.ts'
+import { readDialect } from './dialect.ts'
+import { RequestError, RunError } from './errors.ts'
+import { deleteThreshold } from './source.ts'
+import type { Source } from './source.ts'
+
+type Attributes = Readonly<Record<string, unknown>>
+
+/**
+ * Keys that mirror fields of the source itself. They are shown and never kept; clients that send back what they read
+ * change nothing by them.
+ */
+export const mirroredAttributes = [
+  'status',
+  'healthy',
+  'since',
+  'connectionType',
+  'connectorName',
+  'cloudDisplayName',
+  'deleteThresholdPercentage',
+] as const
+
+/** Keys that ISC shows for every source and that stay as they are unless a client sets them. */
+const commonDefaults: Attributes = {
+  cloudAuthoritativeSourcePrecedence: null,
+  cloudIdentityProfileName: null,
+  deltaAggregation: null,
+  idnPreviousCorrelationConfig: null,
+  beforeProvisioningRule: null,
+  formPath: null,
+}
+
+const fileDefaults: Attributes = {
+  mergeRows: false,
+  delimiter: ',',
+  hasHeader: true,
+  filterEmptyRecords: true,
+  filetransport: 'local',
+  host: 'local',
+  partitionMode: 'disabled',
+}
+
+const delimitedDefaults: Attributes = {
+  ...fileDefaults,
+  ...Object.fromEntries(
+    Object.entries(fileDefaults).map(([key, value]) => [`group.${key}`, value]),
+  ),
+  templateApplication: 'DelimitedFile Template',
+}
+
+/** The attributes that a new source is kept with: the defaults of its kind under what the client gave. */
+export function newAttributes(
+  kind: ConnectorKind,
+  given: Attributes,
+  cloudExternalId: string,
+): Record<string, unknown> {
+  return {
+    ...commonDefaults,
+    cloudOriginalApplicationType: kind.type,
+    ...(kind.connectionType === 'file' ? delimitedDefaults : {}),
+    ...given,
+    cloudExternalId,
+  }
+}
+
+/** The attributes as clients read them. `identityAttribute` is that of the account schema. */
+export function shownAttributes(
+  source: Source,
+  identityAttribute: string | null,
+): Record<string, unknown> {
+  return {
+    ...(source.connectionType === 'file' ? { indexColumn: identityAttribute } : {}),
+    ...source.connectorAttributes,
+    cloudDisplayName: source.name,
+    connectionType: source.connectionType,
+    connectorName: source.extra['connectorName'] ?? null,
+    deleteThresholdPercentage: deleteThreshold(source),
+    healthy: source.healthy,
+    since: source.since,
+    status: source.status,
+  }
+}
+
+/** What is kept of the attributes that a client sent: without those that are only shown. */
+export function keptAttributes(
+  given: Attributes,
+  identityAttribute: string | null,
+): Record<string, unknown> {
+  const kept = { ...given }
+  for (const key of mirroredAttributes) delete kept[key]
+  // An index column that is the identity attribute follows the schema when that changes.
+  if (kept['indexColumn'] === identityAttribute) delete kept['indexColumn']
+  return kept
+}
+
+/** Throws `bad_request` naming the key when a file could not be read with these attributes. */
+export function checkFileAttributes(attributes: Attributes): void {
+  try {
+    readDialect(attributes)
+  } catch (error) {
+    if (!(error instanceof RunError)) throw error
+    throw new RequestError('bad_request', error.message, { hint: error.hint, cause: error })
+  }
+}
+
+/**
+ * The delete threshold that a client means, which it may give as the field or as the attribute that mirrors it. What
+ * differs from `former` (the value shown before; null for a new source) is meant; both may not differ from each other.
+ */
+export function givenThreshold(
+  field: number | null,
+  attribute: unknown,
+  former: number | null,
+): number | null {
+  const mirror = attribute === undefined || attribute === null ? null : Number(attribute)
+  if (mirror === null) return field
+  if (!Number.isInteger(mirror) || mirror < 0 || mirror > 100) {
+    throw new RequestError(
+      'bad_request',
+      'connectorAttributes.deleteThresholdPercentage must be a whole number from 0 to 100.',
+    )
+  }
+  if (field === null || field === former) return mirror
+  if (mirror === former || mirror === field) return field
+  throw new RequestError(
+    'bad_request',
+    `deleteThreshold is ${field}, but connectorAttributes.deleteThresholdPercentage is ${mirror}.`,
+    { hint: 'They are the same setting: send one, or both equal.' },
+  )
+}
