@@ -1,5 +1,6 @@
 // POST /oauth/token and GET /oauth/info: how clients get a token (contract.md section 2.13).
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import type { AuditEntry } from '../store/audit.ts'
 import type { StoredClient } from '../store/clients.ts'
 import { pod, tokenLifetimeSeconds } from './auth.ts'
@@ -42,6 +43,54 @@ const unknownClient: Refusal = {
   description: 'The client id or the client secret is not right.',
 }
 
+const tokenDocument = {
+  operationId: 'createToken',
+  summary: 'Gives an access token for client credentials',
+  description: 'The parameters may also come in the query, as multipart, as JSON or by HTTP Basic.',
+  tags: ['Tokens'],
+  security: [],
+  consumes: ['application/x-www-form-urlencoded'],
+  body: Type.Object({
+    grant_type: Type.Literal('client_credentials'),
+    client_id: Type.String(),
+    client_secret: Type.String(),
+  }),
+  response: {
+    200: Type.Object(
+      {
+        access_token: Type.String(),
+        token_type: Type.String(),
+        expires_in: Type.Integer(),
+        scope: Type.String(),
+        tenant_id: Type.String(),
+        pod: Type.String(),
+        org: Type.String(),
+        identity_id: Type.String(),
+        user_name: Type.String(),
+        jti: Type.String(),
+      },
+      { description: 'A token.' },
+    ),
+    401: Type.Object(
+      { error: Type.String(), error_description: Type.String() },
+      { description: 'The client id or the client secret is not right.' },
+    ),
+  },
+}
+
+const infoDocument = {
+  operationId: 'getDeployment',
+  summary: 'Tells which deployment this is and where it gives tokens',
+  tags: ['Tokens'],
+  security: [],
+  response: {
+    200: Type.Object(
+      { tenantId: Type.String(), tenantName: Type.String(), tokenEndpoint: Type.String() },
+      { description: 'The deployment.' },
+    ),
+  },
+}
+
 /** Registers the two endpoints. */
 export async function registerOauth(app: FastifyInstance, parts: TokenParts): Promise<void> {
   const login = openLogin(parts)
@@ -52,7 +101,7 @@ export async function registerOauth(app: FastifyInstance, parts: TokenParts): Pr
       { parseAs: 'buffer', bodyLimit: mostBodyBytes },
       (_request, body, done) => done(null, body),
     )
-    scope.post('/oauth/token', async (request, reply) => {
+    scope.post('/oauth/token', { config: { document: tokenDocument } }, async (request, reply) => {
       const parameters = await readParameters(request)
       if ('error' in parameters) return refuse(reply, { status: 400, ...parameters })
       const refusal = checkGrant(parameters.values)
@@ -65,7 +114,9 @@ export async function registerOauth(app: FastifyInstance, parts: TokenParts): Pr
       return reply.header('pragma', 'no-cache').send(await grant(parts, outcome))
     })
   })
-  app.get('/oauth/info', async () => describeDeployment(parts))
+  app.get('/oauth/info', { config: { document: infoDocument } }, async () =>
+    describeDeployment(parts),
+  )
   refuseOtherMethods(
     app,
     new Map([

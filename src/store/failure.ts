@@ -34,6 +34,8 @@ export function databaseFailure(error: unknown): DatabaseFailure | null {
   if (error instanceof AggregateError) {
     return error.errors.some((one: unknown) => databaseFailure(one) === 'away') ? 'away' : null
   }
+  // FATAL ends the session: no such database, wrong password, too many clients, shutting down.
+  if (Reflect.get(error, 'severity') === 'FATAL') return 'away'
   const code: unknown = Reflect.get(error, 'code')
   if (typeof code === 'string') {
     if (code === '53100') return 'full'
