@@ -1,0 +1,37 @@
+import { execFile, spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { describe, expect, inject, it } from 'vitest'
+
+const target = inject('target')
+const folder = fileURLToPath(new URL('../examples/first-aggregation/', import.meta.url))
+const hasCurl = ['bash', 'curl'].every((name) => spawnSync(name, ['--version']).status === 0)
+
+async function run(command: string, file: string): Promise<string> {
+  const { stdout } = await promisify(execFile)(command, [`${folder}${file}`], {
+    env: {
+      PATH: process.env['PATH'],
+      SAIL_BASE_URL: target.url,
+      SAIL_CLIENT_ID: target.clientId,
+      SAIL_CLIENT_SECRET: target.clientSecret,
+    },
+  })
+  return stdout
+}
+
+describe('the example of a first aggregation', () => {
+  it('works with the official SDK', async () => {
+    const output = await run(process.execPath, 'sdk.mjs')
+    expect(output).toMatch(
+      /^source {3}[0-9a-f]{32}\ntask {5}[0-9a-f]{32}\nended {4}WARNING, 5 created\n/,
+    )
+    expect(output.match(/^account {2}100\d {2}user100\d$/gm)).toHaveLength(5)
+  })
+
+  it.runIf(hasCurl)('works with curl', async () => {
+    const output = await run('bash', 'curl.sh')
+    expect(output).toMatch(/ended {4}WARNING, 5 created/)
+    expect(output.match(/^account {2}100\d {2}user100\d$/gm)).toHaveLength(5)
+    expect(output).toMatch(/^reject {3}line 7: .*startDate.*2024-02-30/m)
+  })
+})

@@ -1,0 +1,44 @@
+// Aggregates hr.csv with the official SDK. Needs SAIL_BASE_URL, SAIL_CLIENT_ID and SAIL_CLIENT_SECRET, which the SDK reads itself.
+import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  AccountsV2024Api,
+  Configuration,
+  SourcesV2024Api,
+  TaskManagementV2024Api,
+} from 'sailpoint-api-client'
+
+const configuration = new Configuration()
+// Since this release of the SDK was made these calls are public; it does not know yet.
+configuration.experimental = true
+const sources = new SourcesV2024Api(configuration)
+const tasks = new TaskManagementV2024Api(configuration)
+const accounts = new AccountsV2024Api(configuration)
+
+const { data: source } = await sources.createSource({
+  provisionAsCsv: true,
+  sourceV2024: {
+    name: `HR by the SDK ${Date.now()}`,
+    owner: {},
+    connector: 'delimited-file-angularsc',
+  },
+})
+console.log(`source   ${source.id}`)
+
+// A File or a Blob: of a stream this SDK would send the text "[object Object]".
+const file = new File([await readFile(new URL('hr.csv', import.meta.url))], 'hr.csv')
+const { data: submitted } = await sources.importAccounts({ id: source.id, file })
+console.log(`task     ${submitted.task.id}`)
+
+let task
+do {
+  await sleep(200)
+  task = (await tasks.getTaskStatus({ id: submitted.task.id })).data
+} while (task.completionStatus === null)
+console.log(`ended    ${task.completionStatus}, ${task.attributes.created} created`)
+
+const { data: found } = await accounts.listAccounts({
+  filters: `sourceId eq "${source.id}"`,
+  sorters: 'nativeIdentity',
+})
+for (const account of found) console.log(`account  ${account.nativeIdentity}  ${account.name}`)
