@@ -295,6 +295,7 @@ create table run (
   applied_at      timestamptz
 );
 create index run_source on run (source_id, number);
+create index run_spooled on run (node) where spool_file is not null;
 comment on table run is 'The ledger: one row for each aggregation, kept for ever.';
 comment on column run.task_id is 'The task it is.';
 comment on column run.number is 'The number of the task, by which rows of accounts name the run.';
@@ -315,13 +316,21 @@ comment on column run.baseline is 'True for a first load: all rows that this run
 comment on column run.feed_number is 'The place of the run in the order of commits, given as the last statement before the commit; null until then.';
 comment on column run.applied_at is 'The instant of the effect; null until then.';
 
+create table node (
+  id      text primary key,
+  seen_at timestamptz not null default clock_timestamp()
+);
+comment on table node is 'The spool folders that a living process serves; a run whose node is gone longer than the lease ends.';
+comment on column node.id is 'The id that lies in the spool folder.';
+comment on column node.seen_at is 'When a process that serves it last said so.';
+
 create table feed_counter (
-  only  boolean primary key default true check (only),
-  value bigint not null
+  single boolean primary key default true check (single),
+  value  bigint not null
 );
 insert into feed_counter (value) values (0);
 comment on table feed_counter is 'One row: the last feed number. Locked until commit, so numbers are visible in their order.';
-comment on column feed_counter.only is 'Keeps the table to one row.';
+comment on column feed_counter.single is 'Keeps the table to one row.';
 comment on column feed_counter.value is 'The last feed number that was given.';
 
 create table reject (

@@ -103,13 +103,16 @@ export function planLayout(
   if (byColumn.delete(identityAttribute)) {
     fields.push({ name: identityAttribute, column: identityColumn, type: 'STRING', multi: false })
   }
+  const { displayAttribute } = schema
+  const displayField = fields.find((field) => field.name === displayAttribute)
   return {
     header,
     identityColumn,
     identityAttribute,
     displayColumn:
-      schema.displayAttribute === null ? identityColumn : header.indexOf(schema.displayAttribute),
-    displayAttribute: schema.displayAttribute,
+      displayField?.column ??
+      (displayAttribute !== null && undelivered.includes(displayAttribute) ? -1 : identityColumn),
+    displayAttribute,
     fields: fields.toSorted((a, b) => compareNames(a.name, b.name)),
     undelivered: undelivered.toSorted(compareNames),
     extra: [...byColumn.keys()],

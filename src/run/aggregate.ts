@@ -1,0 +1,131 @@
+// One attempt of one aggregation, the whole story: collect, plan, guard, apply, report.
+import { judge, type Verdict } from '../core/guard.ts'
+import { RunError } from '../core/errors.ts'
+import { finalAttributes, finalMessages, planAttributes } from '../core/report.ts'
+import { deleteThreshold } from '../core/source.ts'
+import { recordLoad } from '../store/apply.ts'
+import { recordAudit } from '../store/audit.ts'
+import { clearRejects, giveFeedNumber, summariseRejects, updateRun } from '../store/runs.ts'
+import { hasPartition } from '../store/staging.ts'
+import { endTask, type Lease, updateTask } from '../store/tasks.ts'
+import type { Task } from '../core/task.ts'
+import { cancellable } from './cancellable.ts'
+import { type Collecting, startCollecting } from './collect.ts'
+import { loadFirst } from './first-load.ts'
+import { type Job, openJob, type RunServices } from './job.ts'
+import { AttemptError, type Finish, LeaseLostError, type Load } from './load.ts'
+import { startPhases, type Phases } from './phases.ts'
+import { loadStaged } from './staged-load.ts'
+
+/** What the heartbeat shows of an attempt. */
+export interface Progress {
+  phase: string
+  read: () => { readonly rows: number; readonly bytes: number }
+}
+
+/** Runs an attempt to its effect. Every error leaves the accounts as they were. */
+export async function aggregate(
+  services: RunServices,
+  claimed: { readonly task: Task; readonly lease: Lease },
+  signal: AbortSignal,
+  progress: Progress,
+): Promise<void> {
+  await services.onStep('claimed')
+  await cancellable(services.db, signal, async (connection) => {
+    await clearRejects(connection, claimed.task.id)
+    const job = await openJob(services, claimed, connection, signal)
+    const phases = startPhases((name) => (progress.phase = name))
+    const collecting = startCollecting({ ...job, database: services.db.settings }, signal)
+    progress.read = collecting.progress
+    let load: Load | null = null
+    try {
+      phases.begin('Collecting')
+      load = await collect(job, collecting)
+      phases.begin('Planning', load.records)
+      const verdict = await guard(job, load)
+      await updateTask(services.db, job.lease, { state: 'planned' })
+      await services.onStep('planned')
+      phases.begin('Applying', load.counts.created + load.counts.updated + load.counts.removed)
+      await apply(job, load, verdict, phases)
+    } finally {
+      await collecting.close()
+      await load?.discard().catch(() => undefined)
+    }
+    await services.onStep('committed')
+  })
+}
+
+/** Reads the file the cheapest way that gives the same: as a first load, by bucket sums, or all of it. */
+async function collect(job: Job, collecting: Collecting): Promise<Load> {
+  const { ways } = job.services
+  const partitioned = await hasPartition(job.connection, job.partition)
+  if (ways.firstLoad && !partitioned && job.before.accounts === 0) {
+    const first = await loadFirst(job, collecting)
+    if (first !== null) return first
+    await clearRejects(job.connection, job.task.id)
+  }
+  const comparable = job.before.accounts > 0 && job.before.seed?.equals(job.seed) === true
+  return loadStaged(job, collecting, ways.buckets && job.optimized && comparable)
+}
+
+/** Judges the whole plan before the first write. */
+async function guard(job: Job, load: Load): Promise<Verdict> {
+  const { db } = job.services
+  const rejects = await summariseRejects(db, job.task.id, 0)
+  const verdict = judge({
+    counts: load.counts,
+    records: load.records,
+    untrustedRejects: rejects.untrusted,
+    direct: job.source.connectionType === 'direct',
+    deleteThreshold: deleteThreshold(job.source),
+    checkDeletedDisabled: String(job.source.connectorAttributes['checkDeletedDisabled']) === 'true',
+  })
+  await updateRun(db, job.task.id, { verdict, counters: load.counts })
+  if (verdict.outcome === 'refuse') {
+    const [finding] = verdict.findings
+    throw new RunError('refused', finding?.message.key ?? 'The plan was refused.', {
+      hint: 'Look at the system that was read.',
+    })
+  }
+  return verdict
+}
+
+/** Applies the plan and writes the end of the run, in one transaction. */
+async function apply(job: Job, load: Load, verdict: Verdict, phases: Phases): Promise<void> {
+  const { db } = job.services
+  const removals = verdict.outcome === 'go'
+  const attributes = planAttributes(load.counts, removals)
+  await updateTask(db, job.lease, { state: 'applying', attributes })
+  const rejects = await summariseRejects(db, job.task.id, 5)
+  const report = finalMessages(load.messages, verdict, rejects)
+  const finish: Finish = async (tx, outcome) => {
+    await recordLoad(tx, job.source.id, { ...outcome, seed: job.seed })
+    const { baseline } = load
+    await updateRun(tx, job.task.id, { baseline, phases: phases.end(load.counts.created) })
+    await recordAudit(tx, {
+      action: 'SOURCE_ACCOUNT_AGGREGATION_PASSED',
+      outcome: 'success',
+      caller: null,
+      targetType: 'SOURCE',
+      targetId: job.source.id,
+      targetName: job.source.name,
+      after: { task: job.task.id, ...load.counts },
+    })
+    await giveFeedNumber(tx, job.task.id)
+    const ended = await endTask(tx, job.task.id, job.lease.fence, {
+      state: 'completed',
+      completionStatus: report.status,
+      messages: report.messages,
+      attributes: finalAttributes({
+        ...load,
+        rejects: rejects.total,
+        removalsMade: removals,
+        optimized: job.optimized,
+        sourceName: job.source.name,
+      }),
+    })
+    if (!ended) throw new LeaseLostError()
+  }
+  const applied = await load.apply(removals, finish)
+  if (applied === 'stale') throw new AttemptError('accounts of the source moved since the plan')
+}

@@ -1,0 +1,275 @@
+// The thread that reads a spooled file: the reader's cells meet the store's row writer here, off the main thread.
+import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads'
+import { openRecords, type RecordReader } from '../connect/delimited-reader.ts'
+import {
+  addRow,
+  addStored,
+  createBuckets,
+  dirtyBuckets,
+  isDirty,
+  type Buckets,
+} from '../core/buckets.ts'
+import { RunError } from '../core/errors.ts'
+import type { Reject } from '../core/source-record.ts'
+import { readFingerprints } from '../store/fingerprints.ts'
+import { RowWriter } from '../store/row-writer.ts'
+import { rawRecord } from './encode-cell.ts'
+import { createEncoder, type RecordEncoder } from './encode-record.ts'
+import { createMerger } from './merge-adjacent.ts'
+import {
+  type Answer,
+  bytesWord,
+  chunkBytes,
+  type Command,
+  type ComparePass,
+  maximumUnderway,
+  type PickedRecord,
+  type RowFilter,
+  rowsWord,
+  type StagePass,
+  stopWord,
+  type ThreadInput,
+  underwayWord,
+} from './thread-messages.ts'
+
+const { input, returns } = workerData as { input: ThreadInput; returns: MessagePort }
+const words = new Int32Array(input.shared)
+const progress = new Float64Array(input.shared)
+const port = parentPort
+if (port === null) throw new Error('collect-thread.ts runs as a worker thread only')
+let buckets: Buckets | null = null
+
+/** Thrown when the main thread asked to stop; the main thread knows why. */
+class Stopped extends Error {}
+
+function answer(message: Answer, transfer: ArrayBuffer[] = []): void {
+  port?.postMessage(message, transfer)
+}
+
+function checkStop(): void {
+  if (Atomics.load(words, stopWord) !== 0) throw new Stopped()
+}
+
+/** Sends data, and waits while too much of it is under way. */
+function send(message: Answer, transfer: ArrayBuffer[] = []): void {
+  Atomics.add(words, underwayWord, 1)
+  answer(message, transfer)
+  for (;;) {
+    const underway = Atomics.load(words, underwayWord)
+    if (underway < maximumUnderway) return
+    checkStop()
+    Atomics.wait(words, underwayWord, underway, 200)
+  }
+}
+
+/** A buffer that came back from the main thread, or a new one. */
+function nextBuffer(): Buffer {
+  const returned = receiveMessageOnPort(returns)
+  const buffer = returned === undefined ? null : (returned.message as ArrayBuffer)
+  return Buffer.from(buffer ?? new ArrayBuffer(chunkBytes))
+}
+
+/** Opens the file behind its header and the lines to skip. */
+function openRows(): RecordReader {
+  const reader = openRecords(input.path, input.dialect)
+  let skip = 1 + input.dialect.linesToSkip
+  while (skip > 0) {
+    const scan = reader.next()
+    if (scan === 'more') break
+    if (scan === 'record') skip -= 1
+  }
+  progress[rowsWord] = 0
+  progress[bytesWord] = 0
+  return reader
+}
+
+/** Whether all cells of the record are blank. */
+function isEmptyRecord(reader: RecordReader): boolean {
+  const { bytes, recordStart, recordEnd, rules } = reader.scanner
+  for (let at = recordStart; at < recordEnd; at += 1) {
+    const byte = bytes[at]
+    if (byte !== rules.delimiter && byte !== 0x20 && byte !== 0x09 && byte !== rules.quote)
+      return false
+  }
+  return true
+}
+
+/** Calls `take` for every record that counts; gives how many there were, and how many were passed over. */
+function* rows(reader: RecordReader, counts: { records: number; ignored: number }) {
+  const { scanner } = reader
+  for (;;) {
+    const scan = reader.next()
+    if (scan === 'more') break
+    if (scan !== 'record') {
+      if (scan === 'comment') counts.ignored += 1
+      continue
+    }
+    if (input.dialect.filterEmptyRecords && isEmptyRecord(reader)) {
+      counts.ignored += 1
+      continue
+    }
+    counts.records += 1
+    if ((counts.records & 0x7ff) === 0) {
+      progress[rowsWord] = counts.records
+      progress[bytesWord] = reader.bytesRead()
+      checkStop()
+    }
+    yield scanner
+  }
+  progress[rowsWord] = counts.records
+  progress[bytesWord] = reader.bytesRead()
+}
+
+function encoderFor(reader: RecordReader, writer: RowWriter): RecordEncoder {
+  return createEncoder(reader.scanner, input.layout, input.prefix, input.keys, writer)
+}
+
+/** Whether a row is to be staged. */
+function chooser(filter: RowFilter, encoder: RecordEncoder): () => boolean {
+  if (filter === 'all') return () => true
+  if (filter === 'buckets') {
+    const compared = buckets
+    if (compared === null) throw new Error('stage by buckets came before compare')
+    return () => !encoder.hashKeyCell() || isDirty(compared, encoder.keyHash())
+  }
+  const wanted = new Set(filter.keyHashes)
+  return () => encoder.hashKeyCell() && wanted.has(encoder.keyHash())
+}
+
+function stage(filter: RowFilter, withPosition: boolean): StagePass {
+  const reader = openRows()
+  try {
+    const writer = new RowWriter(chunkBytes, withPosition, (full, length) => {
+      const buffer = full.buffer as ArrayBuffer
+      send({ kind: 'rows', buffer, length }, [buffer])
+      return nextBuffer()
+    })
+    const encoder = encoderFor(reader, writer)
+    const merger = input.layout.mergeRows ? createMerger(encoder, writer) : null
+    const encode = merger === null ? encoder.encode : merger.encode
+    const isWanted = chooser(filter, encoder)
+    const counts = { records: 0, ignored: 0 }
+    let rejects = 0
+    let untrusted = 0
+    let batch: Reject[] = []
+    for (const _ of rows(reader, counts)) {
+      if (!isWanted()) continue
+      const reject = encode()
+      if (reject === null) continue
+      rejects += 1
+      if (!reject.trusted) untrusted += 1
+      batch.push(reject)
+      if (batch.length >= 200) {
+        send({ kind: 'rejects', rejects: batch })
+        batch = []
+      }
+    }
+    merger?.finish()
+    if (batch.length > 0) send({ kind: 'rejects', rejects: batch })
+    const staged = writer.rows
+    writer.finish()
+    const conflicts = {
+      accounts: merger?.conflicts.accounts ?? 0,
+      names: [...(merger?.conflicts.names ?? [])],
+    }
+    return { ...counts, staged, rejects, untrusted, conflicts }
+  } finally {
+    reader.close()
+  }
+}
+
+/** Adds up the file while the stored fingerprints stream in; the two take turns, so that both processors work. */
+async function compare(table: string, count: number): Promise<ComparePass> {
+  const sums = createBuckets(count)
+  buckets = sums
+  let stored = 0
+  const streamed = readFingerprints(input.database, table, (keyHash, low, high) => {
+    addStored(sums, keyHash, low, high)
+    stored += 1
+  })
+  // The file may fail first; the other promise is then waited for in `finally`.
+  streamed.catch(() => undefined)
+  const reader = openRows()
+  try {
+    const encoder = encoderFor(reader, new RowWriter(64, false, (full) => full))
+    const counts = { records: 0, ignored: 0 }
+    let unkeyed = 0
+    let turn = 0
+    for (const _ of rows(reader, counts)) {
+      if (encoder.hashKeyCell()) {
+        encoder.hashRow()
+        addRow(sums, encoder.keyHash(), encoder.rowHash[0] ?? 0, encoder.rowHash[1] ?? 0)
+      } else {
+        unkeyed += 1
+      }
+      turn += 1
+      if ((turn & 0xfff) === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    await streamed
+    const { dirty, stored: dirtyStored } = dirtyBuckets(sums)
+    return { ...counts, unkeyed, dirty, dirtyStored, stored }
+  } finally {
+    reader.close()
+    await streamed.catch(() => undefined)
+  }
+}
+
+function pick(positions: readonly number[]): PickedRecord[] {
+  const wanted = new Set(positions)
+  const picked: PickedRecord[] = []
+  const reader = openRows()
+  try {
+    for (const scanner of rows(reader, { records: 0, ignored: 0 })) {
+      if (!wanted.has(scanner.recordLine)) continue
+      picked.push({ position: scanner.recordLine, raw: rawRecord(scanner) })
+      if (picked.length === wanted.size) break
+    }
+  } finally {
+    reader.close()
+  }
+  return picked
+}
+
+function fail(error: unknown): void {
+  if (error instanceof Stopped) {
+    answer({
+      kind: 'failed',
+      code: 'stopped',
+      message: '',
+      hint: '',
+      temporary: true,
+      stack: undefined,
+    })
+    return
+  }
+  const known = error instanceof RunError ? error : null
+  answer({
+    kind: 'failed',
+    code: known?.code ?? null,
+    message: error instanceof Error ? error.message : String(error),
+    hint: known?.hint ?? '',
+    temporary: known?.temporary ?? false,
+    stack: error instanceof Error ? error.stack : undefined,
+  })
+}
+
+async function obey(command: Command): Promise<void> {
+  switch (command.command) {
+    case 'compare':
+      answer({ kind: 'compared', pass: await compare(command.table, command.buckets) })
+      return
+    case 'stage':
+      answer({ kind: 'staged', pass: stage(command.filter, command.withPosition) })
+      return
+    case 'pick':
+      answer({ kind: 'picked', records: pick(command.positions) })
+      return
+    case 'close':
+      port?.close()
+      returns.close()
+  }
+}
+
+port.on('message', (command: Command) => {
+  obey(command).catch(fail)
+})

@@ -1,0 +1,193 @@
+// What one attempt of a run works with: the source as it is now, its file, and what the columns of the file mean.
+import { createHash, createHmac, randomBytes } from 'node:crypto'
+import { cellText } from '../connect/delimited-scanner.ts'
+import { openRecords } from '../connect/delimited-reader.ts'
+import { type Dialect, readDialect } from '../core/dialect.ts'
+import { RunError } from '../core/errors.ts'
+import { hashKey } from '../core/fingerprint.ts'
+import { type Layout, planLayout } from '../core/layout.ts'
+import type { Schema } from '../core/schema.ts'
+import type { Source } from '../core/source.ts'
+import type { Task } from '../core/task.ts'
+import { readLoadState } from '../store/apply.ts'
+import type { Connection, Database } from '../store/database.ts'
+import { claimSetting } from '../store/deployment.ts'
+import { accountRange, partitionName } from '../store/names.ts'
+import { getRun, type Run } from '../store/runs.ts'
+import { listSchemas } from '../store/schemas.ts'
+import { getSource } from '../store/sources.ts'
+import type { Lease } from '../store/tasks.ts'
+import type { RowKeys } from './encode-record.ts'
+import type { Spool } from './spool.ts'
+
+/** Raised when the reader would make other accounts of the same bytes: fingerprints of before then match no row. */
+const readerVersion = 1
+
+/** Which of the optimised ways may be taken; each is held equal to the plain one by a test. */
+export interface Ways {
+  /** A first load is copied into what becomes the partition. */
+  readonly firstLoad: boolean
+  /** A reload compares sums of fingerprints and stages only what may have changed. */
+  readonly buckets: boolean
+}
+
+/** The moments of a run at which a test cuts it off. */
+export type Step =
+  | 'claimed'
+  | 'collecting'
+  | 'staged'
+  | 'planned'
+  | 'applied'
+  | 'committed'
+  | 'cleaned'
+
+/** What runs need of the process. */
+export interface RunServices {
+  readonly db: Database
+  readonly spool: Spool
+  readonly ways: Ways
+  /** Called at each step; a test ends the process there. */
+  readonly onStep: (step: Step) => void | Promise<void>
+}
+
+/** One attempt of one run. */
+export interface Job {
+  readonly services: RunServices
+  readonly task: Task
+  readonly lease: Lease
+  readonly run: Run
+  readonly source: Source
+  readonly schema: Schema
+  readonly dialect: Dialect
+  readonly layout: Layout
+  readonly keys: RowKeys
+  /** What the row fingerprints are seeded with. */
+  readonly seed: Buffer
+  readonly path: string
+  readonly optimized: boolean
+  readonly partition: string
+  readonly range: { readonly low: string; readonly high: string }
+  /** The first 6 bytes of the account ids. */
+  readonly prefix: Uint8Array
+  /** The accounts before, and the version that the plan is made against. */
+  readonly before: {
+    readonly accounts: number
+    readonly accountsVersion: number
+    readonly seed: Buffer | null
+  }
+  /** The connection that every statement of the attempt goes through, so that it can be cancelled. */
+  readonly connection: Connection
+  readonly signal: AbortSignal
+}
+
+/** Gathers all that an attempt needs; what cannot be used is an error, and nothing was changed. */
+export async function openJob(
+  services: RunServices,
+  claimed: { readonly task: Task; readonly lease: Lease },
+  connection: Connection,
+  signal: AbortSignal,
+): Promise<Job> {
+  const { task, lease } = claimed
+  const run = await getRun(connection, task.id)
+  if (run === null || task.sourceId === null) throw new Error(`task ${task.id} has no run`)
+  const source = await getSource(connection, task.sourceId)
+  const before = await readLoadState(connection, task.sourceId)
+  if (source === null || before === null) {
+    throw new RunError('source_gone', 'The source was deleted before the run began.', {
+      hint: 'Create the source again and send the file again.',
+    })
+  }
+  if (source.connectionType !== 'file') {
+    throw new RunError(
+      'connector_missing',
+      `The connector "${source.connector}" is not installed.`,
+      {
+        hint: 'This version reads delimited files.',
+      },
+    )
+  }
+  const schemas = await listSchemas(connection, source.id)
+  const schema = schemas.find((candidate) => candidate.name === 'account')
+  if (schema === undefined) {
+    throw new RunError('no_schema', 'The source has no schema named "account".', {
+      hint: 'Create the account schema of the source.',
+    })
+  }
+  if (run.spoolFile === null) {
+    throw new RunError('no_file', 'The run has no file.', { hint: 'Send the file again.' })
+  }
+  const path = services.spool.path(run.spoolFile)
+  const dialect = readDialect(source.connectorAttributes)
+  const layout = planLayout(readHeader(path, dialect), schema, dialect)
+  const seed = seedOf(dialect, layout)
+  const secret = await fingerprintSecret(connection)
+  const derive = (label: string | Buffer) =>
+    hashKey(createHmac('sha256', secret).update(label).digest().subarray(0, 8))
+  return {
+    services,
+    task,
+    lease,
+    run,
+    source,
+    schema,
+    dialect,
+    layout,
+    keys: { row: derive(seed), key: derive('key-hash') },
+    seed,
+    path,
+    optimized: run.fields['disableOptimization'] !== 'true',
+    partition: partitionName(source.id),
+    range: accountRange(source.id),
+    prefix: Buffer.from(source.id.slice(0, 12), 'hex'),
+    before,
+    connection,
+    signal,
+  }
+}
+
+/** The names in the first record of a file, without the spaces around them. */
+export function readHeader(path: string, dialect: Dialect): string[] {
+  const reader = openFile(path, dialect)
+  try {
+    for (;;) {
+      const scan = reader.next()
+      if (scan === 'more') return []
+      if (scan === 'record') break
+    }
+    const { scanner } = reader
+    if (scanner.malformed) {
+      throw new RunError('bad_header', 'Text follows a closing quote in the header.', {
+        hint: 'Correct the first line of the file.',
+      })
+    }
+    return Array.from({ length: scanner.cells }, (_, index) => cellText(scanner, index).trim())
+  } finally {
+    reader.close()
+  }
+}
+
+function openFile(path: string, dialect: Dialect): ReturnType<typeof openRecords> {
+  try {
+    return openRecords(path, dialect)
+  } catch (cause) {
+    if (cause instanceof RunError) throw cause
+    throw new RunError('spool_unreadable', 'The uploaded file can no longer be read.', {
+      hint: 'Send the file again; look at the spool folder and its disk.',
+      temporary: true,
+      cause,
+    })
+  }
+}
+
+/** Everything besides its bytes that decides what a row becomes. */
+function seedOf(dialect: Dialect, layout: Layout): Buffer {
+  return createHash('sha256')
+    .update(JSON.stringify([readerVersion, dialect, layout]))
+    .digest()
+}
+
+/** The secret of this deployment's fingerprints; drawn once. */
+async function fingerprintSecret(connection: Connection): Promise<Buffer> {
+  const text = await claimSetting(connection, 'fingerprint-key', randomBytes(32).toString('hex'))
+  return Buffer.from(text, 'hex')
+}

@@ -1,0 +1,119 @@
+// What a read has brought, ready to be judged and applied; two ways lead there, first-load.ts and staged-load.ts.
+import type { PlanCounts } from '../core/plan.ts'
+import type { Reject } from '../core/source-record.ts'
+import type { TaskMessage } from '../core/task.ts'
+import { accountId } from '../store/account-id.ts'
+import type { Connection, Queryable } from '../store/database.ts'
+import { addRejects } from '../store/runs.ts'
+import type { Collecting, TakeRejects } from './collect.ts'
+import type { Job } from './job.ts'
+
+/** A plan that can be applied. */
+export interface Load {
+  readonly counts: PlanCounts
+  /** Records of the file, and comment lines and empty records among them. */
+  readonly records: number
+  readonly ignored: number
+  /** What the read has to say: columns, conflicts. */
+  readonly messages: readonly TaskMessage[]
+  /** Whether this is a first load: its creations are not listed in account_change. */
+  readonly baseline: boolean
+  /**
+   * Does everything in one transaction: locks the source, checks that the plan still holds, writes, lets `finish` write
+   * the end of the run, commits. `stale` when accounts moved since the plan was made; nothing was written then.
+   */
+  apply(removals: boolean, finish: Finish): Promise<'applied' | 'stale'>
+  /** Forgets what was collected. Called at the end of every attempt. */
+  discard(): Promise<void>
+}
+
+/** Writes the end of the run; called in the apply transaction after the accounts. */
+export type Finish = (
+  tx: Connection,
+  outcome: { readonly accounts: number; readonly changed: boolean },
+) => Promise<void>
+
+/** An attempt that must be made anew, because something was lost under way. Nothing was changed. */
+export class AttemptError extends Error {}
+
+/** Another worker has the task; this one must not write any more. */
+export class LeaseLostError extends Error {}
+
+/** Writes the rejects of a pass as they come, numbered in the order of the file. */
+export function rejectTaker(q: Queryable, job: Job): TakeRejects & { count(): number } {
+  let count = 0
+  const take = async (rejects: readonly Reject[]): Promise<void> => {
+    const first = count + 1
+    count += rejects.length
+    await addRejects(
+      q,
+      job.task.id,
+      first,
+      rejects.map((reject) => ({
+        ...reject,
+        accountId:
+          reject.nativeIdentity === null ? null : accountId(job.source.id, reject.nativeIdentity),
+      })),
+    )
+  }
+  return Object.assign(take, { count: () => count })
+}
+
+/** What the columns of the file have to say (contract.md section 8.8). */
+export function columnMessages(job: Job): TaskMessage[] {
+  const { undelivered, extra } = job.layout
+  const quote = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ')
+  const messages: TaskMessage[] = []
+  if (undelivered.length > 0) {
+    messages.push({
+      type: 'WARN',
+      key: `The file has no column for ${quote(undelivered)}; accounts keep their former values of these attributes.`,
+    })
+  }
+  if (extra.length > 0) {
+    messages.push({
+      type: 'WARN',
+      key: `The columns ${quote(extra)} are no attributes of the schema and were ignored.`,
+    })
+  }
+  return messages
+}
+
+/** Says that rows of the same account differ where only one value can be kept. */
+export function conflictMessages(conflicts: {
+  readonly accounts: number
+  readonly names: readonly string[]
+}): TaskMessage[] {
+  if (conflicts.accounts === 0) return []
+  const names = conflicts.names.map((name) => `"${name}"`).join(', ')
+  return [
+    {
+      type: 'WARN',
+      key: `Rows of ${conflicts.accounts} accounts differ in single-valued attributes (${names}); the first value was kept.`,
+    },
+  ]
+}
+
+/** Rejects the later rows of accounts that stand twice, with their raw text out of the file. */
+export async function rejectRows(
+  job: Job,
+  collecting: Collecting,
+  takeRejects: TakeRejects,
+  rows: readonly {
+    readonly position: number
+    readonly nativeIdentity: string
+    readonly code: 'duplicate' | 'collision'
+    readonly reason: string
+  }[],
+): Promise<void> {
+  const batch = 20_000
+  for (let at = 0; at < rows.length; at += batch) {
+    const part = rows.slice(at, at + batch)
+    const picked = await collecting.pick(part.map((row) => row.position))
+    const raw = new Map(picked.map((record) => [record.position, record.raw]))
+    await takeRejects(
+      part.map((row) => ({ ...row, raw: raw.get(row.position) ?? '', trusted: true })),
+    )
+  }
+  job.signal.throwIfAborted()
+}

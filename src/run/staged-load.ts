@@ -1,0 +1,182 @@
+// A load through staging: stage the rows (all, or those of dirty buckets), diff them set-wise, apply the difference.
+import { bucketCount } from '../core/buckets.ts'
+import type { PlanCounts } from '../core/plan.ts'
+import type { TaskMessage } from '../core/task.ts'
+import { applyPlan, lockSource } from '../store/apply.ts'
+import {
+  countMatched,
+  countPlanned,
+  buildPlan,
+  dropRemovals,
+  takeCollisions,
+  type PlanInput,
+  type PlannedChanges,
+} from '../store/plans.ts'
+import { updateRun } from '../store/runs.ts'
+import {
+  analyzeStaging,
+  copyRows,
+  countStaged,
+  createDirtyBuckets,
+  createStaging,
+  dropRunTables,
+} from '../store/staging.ts'
+import { holdsLease } from '../store/tasks.ts'
+import type { Collecting } from './collect.ts'
+import type { Job } from './job.ts'
+import {
+  AttemptError,
+  columnMessages,
+  conflictMessages,
+  LeaseLostError,
+  type Load,
+  rejectRows,
+  rejectTaker,
+} from './load.ts'
+import { keepUndelivered, resolveDuplicates } from './resolve-duplicates.ts'
+import type { StagePass } from './thread-messages.ts'
+
+/** What was staged. */
+interface Staged {
+  readonly pass: StagePass
+  readonly compared: (NonNullable<PlanInput['compared']> & { readonly stored: number }) | null
+  readonly messages: readonly TaskMessage[]
+}
+
+/** Collects through staging and makes the plan. `byBuckets`: only what sums of fingerprints show as changed. */
+export async function loadStaged(
+  job: Job,
+  collecting: Collecting,
+  byBuckets: boolean,
+): Promise<Load> {
+  const { connection, run, services } = job
+  const staging = await createStaging(connection, run.number)
+  const takeRejects = rejectTaker(services.db, job)
+  const compared = byBuckets ? await compare(job, collecting) : null
+  const copy = copyRows(connection, staging, false)
+  const pass = await collecting.stage(
+    compared === null ? 'all' : 'buckets',
+    true,
+    copy,
+    takeRejects,
+  )
+  const merged = await resolveDuplicates(job, collecting, takeRejects)
+  await keepUndelivered(job)
+  const messages = [...columnMessages(job), ...conflictMessages(pass.conflicts), ...merged]
+  const staged: Staged = { pass, compared, messages }
+  // Recorded before the plan: a crash of the server empties staging, and missing rows must never read as removals.
+  await updateRun(connection, job.task.id, {
+    stagedRows: await countStaged(connection, run.number),
+    baseVersion: job.before.accountsVersion,
+  })
+  await services.onStep('staged')
+  return plan(job, collecting, staged, takeRejects)
+}
+
+async function compare(job: Job, collecting: Collecting): Promise<NonNullable<Staged['compared']>> {
+  const count = bucketCount(job.before.accounts)
+  const outcome = await collecting.compare(job.partition, count)
+  await createDirtyBuckets(job.connection, job.run.number, outcome.dirty)
+  return { mask: count - 1, dirtyStored: outcome.dirtyStored, stored: outcome.stored }
+}
+
+async function plan(
+  job: Job,
+  collecting: Collecting,
+  staged: Staged,
+  takeRejects: ReturnType<typeof rejectTaker>,
+): Promise<Load> {
+  const { connection, run } = job
+  await analyzeStaging(connection, run.number)
+  const input: PlanInput = {
+    runId: job.task.id,
+    runNumber: run.number,
+    range: job.range,
+    compared: staged.compared,
+  }
+  let changes = await buildPlan(connection, input)
+  if (changes.collisions > 0) {
+    const collisions = await takeCollisions(connection, run.number)
+    await rejectRows(
+      job,
+      collecting,
+      takeRejects,
+      collisions.map((row) => ({
+        position: row.position,
+        nativeIdentity: row.native_identity,
+        code: 'collision' as const,
+        reason: 'The identity has the account id of another account of this source.',
+      })),
+    )
+    changes = await buildPlan(connection, input)
+  }
+  const stagedRows = await countStaged(connection, run.number)
+  await updateRun(connection, job.task.id, { stagedRows })
+  const matched = await countMatched(connection, run.number, job.range)
+  const { compared } = staged
+  const clean = compared === null ? 0 : compared.stored - compared.dirtyStored
+  const counts: PlanCounts = {
+    before: job.before.accounts,
+    created: changes.created,
+    updated: changes.updated,
+    removed: changes.removed,
+    unchanged: clean + matched - changes.updated,
+  }
+  const planned = { stagedRows, planRows: await countPlanned(connection, run.number), changes }
+  return {
+    counts,
+    records: staged.pass.records,
+    ignored: staged.pass.ignored,
+    messages: staged.messages,
+    baseline: false,
+    apply: (removals, finish) => apply(job, planned, removals, finish),
+    discard: () => dropRunTables(job.services.db, run.number),
+  }
+}
+
+interface Planned {
+  readonly stagedRows: number
+  readonly planRows: number
+  readonly changes: PlannedChanges
+}
+
+async function apply(
+  job: Job,
+  planned: Planned,
+  removals: boolean,
+  finish: Parameters<Load['apply']>[1],
+): Promise<'applied' | 'stale'> {
+  const { connection, source, run } = job
+  await connection.query('begin')
+  try {
+    const locked = await lockSource(connection, source.id)
+    if (locked === null) throw new AttemptError('the source was deleted')
+    if (!(await holdsLease(connection, job.lease))) throw new LeaseLostError()
+    if (locked.accountsVersion !== job.before.accountsVersion) {
+      await connection.query('rollback')
+      return 'stale'
+    }
+    // Unlogged tables are empty after a crash of the server; without this count, all accounts would look removed.
+    const rows = await countStaged(connection, run.number)
+    const planRows = await countPlanned(connection, run.number)
+    if (rows !== planned.stagedRows || planRows !== planned.planRows) {
+      throw new AttemptError(
+        `staged ${planned.stagedRows} rows and planned ${planned.planRows}, but now there are ${rows} and ${planRows}`,
+      )
+    }
+    if (!removals) await dropRemovals(connection, run.number)
+    const changes = removals ? planned.changes : { ...planned.changes, removed: 0 }
+    await applyPlan(connection, source.id, run.number, changes)
+    await job.services.onStep('applied')
+    if (!(await holdsLease(connection, job.lease))) throw new LeaseLostError()
+    await finish(connection, {
+      accounts: locked.accounts + changes.created - changes.removed,
+      changed: changes.created + changes.updated + changes.refreshed + changes.removed > 0,
+    })
+    await connection.query('commit')
+    return 'applied'
+  } catch (error) {
+    await connection.query('rollback').catch(() => undefined)
+    throw error
+  }
+}

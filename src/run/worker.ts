@@ -1,0 +1,322 @@
+// Takes tasks from the queue and runs them: claims, keeps the lease alive, stops what is cancelled, ends what fails.
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { RunError } from '../core/errors.ts'
+import type { Task, TaskMessage } from '../core/task.ts'
+import { recordFailedLoad } from '../store/apply.ts'
+import { recordAudit } from '../store/audit.ts'
+import { listSpoolFiles, takeEndedSpoolFiles } from '../store/runs.ts'
+import { dropOrphanTables } from '../store/staging.ts'
+import {
+  cancelledBy,
+  claimTask,
+  dropEndedLeases,
+  endTask,
+  expireLeasesOfNode,
+  findLostRuns,
+  keepNodeAlive,
+  type Lease,
+  maximumAttempts,
+  releaseLease,
+  renewLease,
+  type TaskEnd,
+  updateTask,
+} from '../store/tasks.ts'
+import { aggregate, type Progress } from './aggregate.ts'
+import type { RunServices } from './job.ts'
+import { LeaseLostError } from './load.ts'
+
+/** What a worker needs. */
+export interface WorkerOptions extends RunServices {
+  /** How long a lease lasts without being renewed, at most 30. */
+  readonly leaseSeconds: number
+  /** Runs of different sources at a time. */
+  readonly concurrency: number
+  readonly log: (
+    level: 'info' | 'warn' | 'error',
+    message: string,
+    fields?: Readonly<Record<string, unknown>>,
+  ) => void
+}
+
+/** A running worker. */
+export interface AggregationWorker {
+  /** Looks at the queue at once instead of at the next turn. */
+  wake(): void
+  /** Takes nothing more, stops what runs (another worker or a restart resumes it), and gives up the leases. */
+  stop(): Promise<void>
+}
+
+const pollMs = 1000
+const sweepMs = 10_000
+/** An upload that no task names is removed after this; its submit may still be under way before. */
+const orphanFileMs = 10 * 60_000
+
+class CancelledError extends Error {
+  readonly by: string
+  constructor(by: string) {
+    super(`cancelled by ${by}`)
+    this.by = by
+  }
+}
+class StoppedError extends Error {}
+
+/** Starts to work off the queue. */
+export function startWorker(options: WorkerOptions): AggregationWorker {
+  const { db, spool, log } = options
+  const holder = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`
+  const running = new Set<Promise<void>>()
+  const stopping = new AbortController()
+  let wakeUp: () => void = () => undefined
+  let awake = false
+
+  const pause = async (): Promise<void> => {
+    if (!awake && !stopping.signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, pollMs)
+        wakeUp = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+    }
+    awake = false
+  }
+  const wake = (): void => {
+    awake = true
+    wakeUp()
+  }
+
+  const takeNext = async (): Promise<boolean> => {
+    if (running.size >= options.concurrency) return false
+    const claimed = await claimTask(db, holder, [spool.node], options.leaseSeconds)
+    if (claimed === null) return false
+    const attempt = runAttempt(options, claimed, stopping.signal)
+    running.add(attempt)
+    void attempt.finally(() => {
+      running.delete(attempt)
+      wake()
+    })
+    return true
+  }
+
+  const loop = async (): Promise<void> => {
+    let expired = false
+    let swept = 0
+    while (!stopping.signal.aborted) {
+      try {
+        // The database may come later than we do: the first turn that reaches it frees what our former process held.
+        if (!expired && spool.node !== 'shared') await expireLeasesOfNode(db, spool.node)
+        expired = true
+        if (Date.now() - swept >= sweepMs) {
+          await sweep(options)
+          swept = Date.now()
+        }
+        while (!stopping.signal.aborted && (await takeNext())) {
+          // Taken one after the other until the queue is empty or all hands are busy.
+        }
+      } catch (error) {
+        log('warn', 'The queue cannot be read; trying again.', { error: String(error) })
+      }
+      await pause()
+    }
+  }
+  const finished = loop()
+
+  return {
+    wake,
+    stop: async () => {
+      stopping.abort(new StoppedError('the server stops'))
+      wake()
+      await finished
+      await Promise.allSettled(running)
+    },
+  }
+}
+
+/** Runs one attempt and brings the task to its end, or lets it go for the next attempt. */
+async function runAttempt(
+  options: WorkerOptions,
+  claimed: { readonly task: Task; readonly lease: Lease },
+  stopping: AbortSignal,
+): Promise<void> {
+  const { db, log } = options
+  const { task, lease } = claimed
+  const fields = { task: task.id, source: task.sourceId, attempt: lease.fence }
+  const abort = new AbortController()
+  const onStop = (): void => abort.abort(stopping.reason)
+  stopping.addEventListener('abort', onStop)
+  const progress: Progress = { phase: 'Collecting', read: () => ({ rows: 0, bytes: 0 }) }
+  const beat = keepLease(options, lease, abort, progress)
+  log('info', 'The run begins.', fields)
+  try {
+    await aggregate(options, claimed, abort.signal, progress)
+    log('info', 'The run has ended.', fields)
+  } catch (error) {
+    await settle(options, claimed, error)
+  } finally {
+    stopping.removeEventListener('abort', onStop)
+    clearInterval(beat)
+    await releaseLease(db, lease).catch(() => undefined)
+    await cleanUp(options).catch((error: unknown) => {
+      log('warn', 'Cleaning up failed; the next sweep does it.', { error: String(error) })
+    })
+  }
+}
+
+/** Renews the lease, shows progress, and stops the attempt when the lease is lost or somebody cancels. */
+function keepLease(
+  options: WorkerOptions,
+  lease: Lease,
+  abort: AbortController,
+  progress: Progress,
+): NodeJS.Timeout {
+  const { db, leaseSeconds } = options
+  const started = performance.now()
+  let busy = false
+  const beat = async (): Promise<void> => {
+    const { lost, cancelBy } = await renewLease(db, lease, leaseSeconds)
+    if (lost) abort.abort(new LeaseLostError('another worker has the task'))
+    else if (cancelBy !== null) abort.abort(new CancelledError(cancelBy))
+    else if (progress.phase === 'Collecting') {
+      const { rows } = progress.read()
+      const rate = Math.round((rows * 1000) / Math.max(1, performance.now() - started))
+      await updateTask(db, lease, {
+        progress: `Collecting: ${rows} rows read, ${rate} rows/s`,
+        attributes: { rowsRead: rows, rowsPerSecond: rate, phase: progress.phase },
+      })
+    } else if (progress.phase === 'Planning') {
+      await updateTask(db, lease, { progress: 'Planning', attributes: { phase: 'Planning' } })
+    }
+  }
+  return setInterval(() => {
+    if (busy) return
+    busy = true
+    // A beat that fails is no reason to stop: the lease lasts several of them, and the apply checks it.
+    beat()
+      .catch(() => undefined)
+      .finally(() => (busy = false))
+  }, 500)
+}
+
+/** Decides what an error means: the end of the task, or another attempt. */
+async function settle(
+  options: WorkerOptions,
+  claimed: { readonly task: Task; readonly lease: Lease },
+  error: unknown,
+): Promise<void> {
+  const { log } = options
+  const { task, lease } = claimed
+  const fields = { task: task.id, source: task.sourceId, attempt: lease.fence }
+  if (error instanceof LeaseLostError || error instanceof StoppedError) {
+    log('warn', 'The attempt stops; the task is resumed elsewhere or after the restart.', fields)
+    return
+  }
+  const end = endOf(error, lease.fence)
+  if (end === null) {
+    log('warn', 'The attempt failed; the run is tried again.', { ...fields, error: detail(error) })
+    await new Promise((resolve) => setTimeout(resolve, 500 * lease.fence))
+    return
+  }
+  log(end.state === 'cancelled' ? 'info' : 'error', 'The run has ended without an effect.', {
+    ...fields,
+    status: end.completionStatus,
+    error: detail(error),
+  })
+  await endWithoutEffect(options, task, lease.fence, end).catch((cause: unknown) => {
+    // The lease runs out, and the next attempt comes to the same end.
+    log('error', 'The end of the run could not be written.', { ...fields, error: String(cause) })
+  })
+}
+
+/** How an error ends a task; null when another attempt may do better. */
+function endOf(error: unknown, attempt: number): TaskEnd | null {
+  if (error instanceof CancelledError) return cancelledBy(error.by)
+  const known = asRunError(error)
+  if (known === null && attempt < maximumAttempts) return null
+  const text =
+    known === null
+      ? `The run failed ${attempt} times for a reason of the server; its log has the details.`
+      : `${known.message} ${known.hint}`
+  const messages: TaskMessage[] = [{ type: 'ERROR', key: text }]
+  const temporary = known === null || known.temporary
+  return {
+    state: known?.code === 'refused' ? 'refused' : 'failed',
+    completionStatus: temporary ? 'TEMPERROR' : 'ERROR',
+    messages,
+    attributes: { errorCode: known?.code ?? 'server' },
+  }
+}
+
+function asRunError(error: unknown): RunError | null {
+  if (error instanceof RunError) return error
+  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
+  if (code === '53100' || code === 'ENOSPC') {
+    return new RunError('disk_full', 'The disk of the database is full.', {
+      hint: 'Free space and send the file again; nothing was changed.',
+      temporary: true,
+      cause: error,
+    })
+  }
+  return null
+}
+
+function detail(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
+async function endWithoutEffect(
+  options: WorkerOptions,
+  task: Pick<Task, 'id' | 'sourceId' | 'sourceName'>,
+  fence: number | null,
+  end: TaskEnd,
+): Promise<void> {
+  await options.db.transaction(async (tx) => {
+    if (!(await endTask(tx, task.id, fence, end))) return
+    if (task.sourceId !== null && end.state !== 'cancelled')
+      await recordFailedLoad(tx, task.sourceId)
+    await recordAudit(tx, {
+      action:
+        end.state === 'cancelled'
+          ? 'SOURCE_ACCOUNT_AGGREGATION_TERMINATED'
+          : 'SOURCE_ACCOUNT_AGGREGATION_FAILED',
+      outcome: 'failed',
+      caller: null,
+      targetType: 'SOURCE',
+      ...(task.sourceId === null ? {} : { targetId: task.sourceId }),
+      ...(task.sourceName === null ? {} : { targetName: task.sourceName }),
+      after: { task: task.id, status: end.completionStatus },
+    })
+  })
+}
+
+/** Says that this spool folder is served, ends what nobody can resume, and removes what the dead left. */
+async function sweep(options: WorkerOptions): Promise<void> {
+  const { db, spool, log } = options
+  await keepNodeAlive(db, spool.node)
+  for (const lost of await findLostRuns(db, Math.max(60, 2 * options.leaseSeconds))) {
+    const reason =
+      lost.reason === 'node'
+        ? 'The host that holds the uploaded file is gone. Send the file again.'
+        : `The run was tried ${maximumAttempts} times and the server ended each time. Look in its log, then send the file again.`
+    const end: TaskEnd = {
+      state: 'failed',
+      completionStatus: 'TEMPERROR',
+      messages: [{ type: 'ERROR', key: reason }],
+      attributes: { errorCode: lost.reason },
+    }
+    await endWithoutEffect(options, lost, null, end)
+    log('warn', 'A lost run was ended.', { task: lost.id, reason: lost.reason })
+  }
+  await dropEndedLeases(db)
+  await cleanUp(options)
+}
+
+/** Removes tables and spool files that no open task needs. */
+async function cleanUp(options: WorkerOptions): Promise<void> {
+  const { db, spool } = options
+  await dropOrphanTables(db)
+  for (const name of await takeEndedSpoolFiles(db, spool.node)) await spool.remove(name)
+  await spool.sweep(await listSpoolFiles(db, spool.node), orphanFileMs)
+  await options.onStep('cleaned')
+}

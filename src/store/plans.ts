@@ -1,0 +1,141 @@
+// The plan of a run as a table: one set-wise diff of staging against the accounts. Means the same as core/plan.ts `diff`.
+import { fromWireId } from '../core/id.ts'
+import type { Queryable } from './database.ts'
+import { dirtyName, planName, quoteName, stagingName } from './names.ts'
+
+/** What the diff is made of. */
+export interface PlanInput {
+  readonly runId: string
+  readonly runNumber: number
+  readonly range: { readonly low: string; readonly high: string }
+  /**
+   * After a comparison of buckets: the size of a bucket mask and how many stored accounts the dirty buckets hold. Only
+   * those accounts can be missing. Null when the whole file was staged.
+   */
+  readonly compared: { readonly mask: number; readonly dirtyStored: number } | null
+}
+
+/** The changes of a plan by kind. `refreshed`: only the fingerprint is another. */
+export interface PlannedChanges {
+  readonly created: number
+  readonly updated: number
+  readonly refreshed: number
+  readonly removed: number
+  /** Staged ids that belong to an account with another key; they are rejected. */
+  readonly collisions: number
+}
+
+/** Makes the plan table anew and fills it. Staging must be analyzed. */
+export async function buildPlan(q: Queryable, input: PlanInput): Promise<PlannedChanges> {
+  const plan = quoteName(planName(input.runNumber))
+  const staging = quoteName(stagingName(input.runNumber))
+  const { low, high } = input.range
+  const runId = fromWireId(input.runId)
+  await q.query(`drop table if exists ${plan}`)
+  await q.query(
+    `create unlogged table ${plan} (account_id uuid not null, kind text not null, version bigint)`,
+  )
+  await q.query(
+    `insert into ${plan} (account_id, kind, version)
+     select s.id,
+       case when a.id is null then 'created'
+         when coalesce(a.stable_key, a.native_identity) is distinct from s.native_identity then 'collision'
+         when a.name is distinct from s.name or a.attributes is distinct from s.attributes then 'updated'
+         else 'refreshed' end,
+       a.opened_run
+     from ${staging} s left join account a on a.id = s.id and a.id >= $1::uuid and a.id < $2::uuid
+     where a.id is null or (
+       (a.name is distinct from s.name or a.attributes is distinct from s.attributes
+         or a.fingerprint is distinct from s.fingerprint
+         or coalesce(a.stable_key, a.native_identity) is distinct from s.native_identity)
+       and not exists (select from reject r where r.task_id = $3::uuid and r.account_id = s.id))`,
+    [low, high, runId],
+  )
+  if (await mayMiss(q, input)) {
+    const dirty = input.compared
+    const inDirty =
+      dirty === null
+        ? ''
+        : `and exists (select from ${quoteName(dirtyName(input.runNumber))} d where d.bucket = a.key_hash & ${dirty.mask})`
+    await q.query(
+      `insert into ${plan} (account_id, kind, version)
+       select a.id, 'removed', a.opened_run from account a
+       where a.id >= $1::uuid and a.id < $2::uuid ${inDirty}
+         and not exists (select from ${staging} s where s.id = a.id)
+         and not exists (select from reject r where r.task_id = $3::uuid and r.account_id = a.id)`,
+      [low, high, runId],
+    )
+  }
+  return countPlan(q, input.runNumber)
+}
+
+/** Whether accounts can be missing: not when as many stored accounts were matched as the dirty buckets hold. */
+async function mayMiss(q: Queryable, input: PlanInput): Promise<boolean> {
+  if (input.compared === null) return true
+  const { rows } = await q.query<{ matched: number }>(
+    `select count(*) as matched from ${quoteName(stagingName(input.runNumber))} s
+       join account a on a.id = s.id where a.id >= $1::uuid and a.id < $2::uuid`,
+    [input.range.low, input.range.high],
+  )
+  return (rows[0]?.matched ?? 0) < input.compared.dirtyStored
+}
+
+async function countPlan(q: Queryable, runNumber: number): Promise<PlannedChanges> {
+  const { rows } = await q.query<{ kind: string; accounts: number }>(
+    `select kind, count(*) as accounts from ${quoteName(planName(runNumber))} group by kind`,
+  )
+  const of = (kind: string): number => rows.find((row) => row.kind === kind)?.accounts ?? 0
+  return {
+    created: of('created'),
+    updated: of('updated'),
+    refreshed: of('refreshed'),
+    removed: of('removed'),
+    collisions: of('collision'),
+  }
+}
+
+/** Stored accounts that the file shows: staged ones, without those that a reject alone speaks of. */
+export async function countMatched(
+  q: Queryable,
+  runNumber: number,
+  range: { readonly low: string; readonly high: string },
+): Promise<number> {
+  const { rows } = await q.query<{ matched: number }>(
+    `select count(*) as matched from ${quoteName(stagingName(runNumber))} s
+       join account a on a.id = s.id where a.id >= $1::uuid and a.id < $2::uuid`,
+    [range.low, range.high],
+  )
+  return rows[0]?.matched ?? 0
+}
+
+/** Takes staged rows whose id belongs to another key out of staging and plan; gives where they stood. */
+export async function takeCollisions(
+  q: Queryable,
+  runNumber: number,
+): Promise<
+  readonly { readonly id: string; readonly position: number; readonly native_identity: string }[]
+> {
+  const plan = quoteName(planName(runNumber))
+  const { rows } = await q.query<{ id: string; position: number; native_identity: string }>(
+    `with taken as (
+       delete from ${quoteName(stagingName(runNumber))} s using ${plan} p
+       where p.account_id = s.id and p.kind = 'collision'
+       returning s.id, s.position, s.native_identity)
+     select replace(id::text, '-', '') as id, position, native_identity from taken order by position`,
+  )
+  await q.query(`delete from ${plan} where kind = 'collision'`)
+  return rows
+}
+
+/** Drops the removals of a plan, because a guard said so. */
+export async function dropRemovals(q: Queryable, runNumber: number): Promise<void> {
+  await q.query(`delete from ${quoteName(planName(runNumber))} where kind = 'removed'`)
+}
+
+/** How many rows the plan holds; counted again before the apply, because a crash of the server empties the table. */
+export async function countPlanned(q: Queryable, runNumber: number): Promise<number> {
+  const { rows } = await q.query<{ rows: number }>(
+    `select count(*) as rows from ${quoteName(planName(runNumber))}`,
+  )
+  return rows[0]?.rows ?? 0
+}
