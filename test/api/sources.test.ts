@@ -195,7 +195,8 @@ describe('making a source', () => {
         server.call('POST', '/v3/sources?provisionAsCsv=true', { name: 'Race' }),
       ),
     )
-    expect(answers.map((answer) => answer.status).toSorted()).toEqual([201, ...Array(7).fill(400)])
+    expect(answers.filter((answer) => answer.status === 201)).toHaveLength(1)
+    expect(answers.filter((answer) => answer.status === 400)).toHaveLength(7)
   })
 
   it('answers 404 for an id that names nothing, whatever its form', async () => {
