@@ -37,6 +37,34 @@ export function openLog(level: string, destination?: DestinationStream): Logger 
   return destination === undefined ? pino(options) : pino(options, destination)
 }
 
+/** A destination for people at a terminal: one short line an event. */
+export function plainLines(write = (line: string) => void process.stdout.write(line)): {
+  write(line: string): void
+} {
+  return { write: (line) => write(plainLine(line)) }
+}
+
+function plainLine(line: string): string {
+  const event = JSON.parse(line) as Record<string, unknown>
+  const { level, time, msg, err, ...rest } = event
+  const fields = Object.entries(rest).map(([name, value]) => ` ${name}=${shown(value)}`)
+  const label = typeof level === 'number' ? (pino.levels.labels[level] ?? '') : ''
+  const stack = err === undefined ? '' : `\n  ${printable(JSON.stringify(err))}`
+  return `${shown(time).slice(11, 19)} ${label.padEnd(5)} ${shown(msg)}${fields.join('')}${stack}\n`
+}
+
+function shown(value: unknown): string {
+  return printable(typeof value === 'string' ? value : (JSON.stringify(value) ?? ''))
+}
+
+/** A name that was made to move the cursor or to fake a line of the log shows its bytes instead. */
+function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\u2028\u2029]/gu,
+    (character) => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  )
+}
+
 /**
  * A URL fit for the log. Filters hold values of accounts and the query of a token request holds a secret, so only the
  * values of a list of harmless parameters stay; an unknown parameter is never trusted.

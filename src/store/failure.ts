@@ -47,3 +47,9 @@ export function databaseFailure(error: unknown): DatabaseFailure | null {
   }
   return passingMessages.test(error.message) ? 'away' : null
 }
+
+/** Whether the server refused this user or has no such database: waiting does not help. */
+export function isRefusedLogin(error: unknown): boolean {
+  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
+  return typeof code === 'string' && (code.startsWith('28') || code === '3D000')
+}

@@ -1,0 +1,204 @@
+// The composition root: config → store → tasks → api. The only file that imports everything.
+import { readFile } from 'node:fs/promises'
+import type { FastifyInstance } from 'fastify'
+import { assembleApi } from './api/assemble.ts'
+import { ensureBootstrapClient } from './api/bootstrap.ts'
+import type { Bootstrap } from './api/bootstrap.ts'
+import { loadAccountsRoutes } from './api/load-accounts.ts'
+import { openLog, plainLines } from './api/logging.ts'
+import type { Logger } from './api/logging.ts'
+import type { Route } from './api/route.ts'
+import { sourceRoutes } from './api/sources.ts'
+import { ConfigError, masterKey } from './config.ts'
+import type { Config } from './config.ts'
+import { openSpool } from './run/spool.ts'
+import type { Spool } from './run/spool.ts'
+import { openDatabase } from './store/database.ts'
+import type { Database } from './store/database.ts'
+import { deploymentId } from './store/deployment.ts'
+import { startEmbedded } from './store/embedded.ts'
+import { databaseFailure, isRefusedLogin } from './store/failure.ts'
+import { migrate } from './store/migrate.ts'
+import { parseMasterKey, verifyMasterKey } from './store/sealed.ts'
+import type { MasterKey } from './store/sealed.ts'
+import { loadSigningKeys } from './store/signing-keys.ts'
+
+/** A running Muster. */
+export interface App {
+  /** Where it listens, without a slash at the end. */
+  readonly url: string
+  readonly log: Logger
+  /** The first client; its secret only when it was drawn now, to be shown once. */
+  readonly bootstrap: Bootstrap
+  /** Turns readiness off; `close` does it too. */
+  drain(): void
+  /** Ends everything it started: calls that run get ten seconds, then database and all. May be called more than once. */
+  close(): Promise<void>
+}
+
+export interface AppOptions {
+  /** The log to write; without it one is opened on standard output. */
+  readonly log?: Logger
+}
+
+/** What the routes of the resources are made of. */
+interface Services {
+  readonly config: Config
+  readonly db: Database
+  readonly masterKey: MasterKey
+  readonly spool: Spool
+  readonly wake: () => void
+}
+
+type Undo = () => Promise<unknown>
+
+const graceMs = 10_000
+/** A database of one's own may start at the same time as Muster, for example by Compose. */
+const databasePatienceMs = 60_000
+const databaseRetryMs = 1_000
+
+/** Starts Muster. When anything fails, what was started before is ended again. */
+export async function createApp(config: Config, options: AppOptions = {}): Promise<App> {
+  const log =
+    options.log ?? openLog(config.logLevel, process.stdout.isTTY ? plainLines() : undefined)
+  for (const warning of config.warnings) log.warn(warning)
+  // Closed in the opposite order, on a failed start as at the end.
+  const undo: Undo[] = []
+  const unwind = async (): Promise<void> => {
+    for (let step = undo.pop(); step !== undefined; step = undo.pop()) {
+      await step().catch((error: unknown) =>
+        log.error({ err: error }, 'a part did not end cleanly'),
+      )
+    }
+  }
+  try {
+    const { url, bootstrap, drain } = await start(config, log, undo)
+    let closed: Promise<void> | undefined
+    const close = (): Promise<void> => {
+      drain()
+      return (closed ??= unwind())
+    }
+    return { url, log, bootstrap, drain, close }
+  } catch (error) {
+    await unwind()
+    throw error
+  }
+}
+
+async function start(
+  config: Config,
+  log: Logger,
+  undo: Undo[],
+): Promise<Pick<App, 'url' | 'bootstrap' | 'drain'>> {
+  const key = parseMasterKey(await masterKey(config))
+  const db = await openStore(config, log, undo)
+  await migrate(db)
+  await verifyMasterKey(db, key)
+  const keys = await loadSigningKeys(db, key)
+  const bootstrap = await ensureBootstrapClient(db, config.client)
+  const spool = await openSpool({ dir: config.spoolDir, shared: config.spoolShared })
+  // WORKER (lead): const worker = await startWorker({ db, … }); undo.push(() => worker.stop()); wake: () => worker.wake()
+  const services: Services = { config, db, masterKey: key, spool, wake: () => undefined }
+  let url = ''
+  const api = await assembleApi({
+    db,
+    keys,
+    deploymentId: await deploymentId(db),
+    settings: config,
+    log,
+    version: await ownVersion(),
+    baseUrl: () => url,
+    routes: resourceRoutes(services),
+  })
+  undo.push(() => closeServer(api.app))
+  url = await listen(api.app, config)
+  log.info({ url }, 'listening')
+  return { url, bootstrap, drain: () => api.drain() }
+}
+
+/** The routes of all resources but clients and audit, which belong to the API itself. */
+function resourceRoutes(services: Services): Route[] {
+  const { config, db, spool, wake } = services
+  return [
+    ...sourceRoutes(services),
+    ...loadAccountsRoutes({ db, spool, wake, maxUploadBytes: config.maxUploadBytes }),
+    // ROUTES (API-2): schemaRoutes, settingsRoutes, accountRoutes, taskRoutes, aggregationStatusRoutes
+  ]
+}
+
+async function openStore(config: Config, log: Logger, undo: Undo[]): Promise<Database> {
+  const onError = (error: Error) => log.warn({ err: error }, 'a database connection was lost')
+  if (config.databaseUrl !== undefined) {
+    const db = openDatabase({ connectionString: config.databaseUrl }, onError)
+    undo.push(() => db.close())
+    await waitForDatabase(db, log)
+    return db
+  }
+  const embedded = await startEmbedded({
+    dataDir: config.dataDir,
+    log: (level, message, fields) => log[level](fields ?? {}, message),
+    onCrash: () => log.error('the embedded database ended by itself and is started again'),
+  })
+  undo.push(() => embedded.stop())
+  const db = openDatabase(embedded.settings, onError)
+  undo.push(() => db.close())
+  return db
+}
+
+async function waitForDatabase(db: Database, log: Logger): Promise<void> {
+  const deadline = performance.now() + databasePatienceMs
+  for (;;) {
+    try {
+      await db.query('select 1')
+      return
+    } catch (error) {
+      const passing = databaseFailure(error) === 'away' && !isRefusedLogin(error)
+      if (!passing || performance.now() > deadline) throw error
+      log.warn({ err: error }, 'the database does not answer yet')
+      await new Promise((resolve) => setTimeout(resolve, databaseRetryMs))
+    }
+  }
+}
+
+async function listen(app: FastifyInstance, config: Config): Promise<string> {
+  const { host, port } = config
+  try {
+    await app.listen({ host, port })
+  } catch (error) {
+    const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
+    const reason = code === 'EADDRINUSE' ? 'another program listens there' : String(code ?? error)
+    throw new ConfigError(
+      `Muster cannot listen on ${host}, port ${port}: ${reason}.`,
+      'Set MUSTER_PORT to another port (0 takes any free one), or MUSTER_HOST to an address of this machine.',
+      error,
+    )
+  }
+  const address = app.server.address()
+  const actual = address !== null && typeof address === 'object' ? address.port : port
+  const scheme = config.tls === undefined ? 'http' : 'https'
+  return `${scheme}://${reachable(host)}:${actual}`
+}
+
+/** The wildcard address is no place that a client can go to. */
+function reachable(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1'
+  if (host === '::') return '[::1]'
+  return host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
+}
+
+/** Stops listening at once, lets calls that run finish, and after the grace ends what is left. */
+async function closeServer(app: FastifyInstance): Promise<void> {
+  const timer = setTimeout(() => app.server.closeAllConnections(), graceMs)
+  try {
+    await app.close()
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function ownVersion(): Promise<string> {
+  // The file stands at the root of the package, one above both src/ and dist/.
+  const text = await readFile(new URL('../package.json', import.meta.url), 'utf8')
+  const { version } = JSON.parse(text) as { version: string }
+  return version
+}
