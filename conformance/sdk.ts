@@ -106,6 +106,15 @@ export function configure(target: Target): Configuration {
   return configuration
 }
 
+/** The identity that a configuration acts as, read from its token, in the shape of an owner. */
+export async function callerOf(configuration: Configuration): Promise<Source['owner']> {
+  const token = await configuration.accessToken
+  if (typeof token !== 'string') throw new Error('The SDK has no token.')
+  const claims = Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()
+  const { identity_id: id } = JSON.parse(claims) as { identity_id: string }
+  return { type: 'IDENTITY', id }
+}
+
 /** `/v3`: sources, schemas and accounts, but no aggregation. */
 export function v3(configuration: Configuration): Sdk {
   const sources = new SourcesApi(configuration)

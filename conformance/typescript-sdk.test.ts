@@ -2,17 +2,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AccountsV2024Api, Paginator } from 'sailpoint-api-client'
 import { describe, expect, inject, it } from 'vitest'
 import { accountsCsv, csvFile, freshName, header } from './data.ts'
-import { type AggregatingSdk, beta, configure, type Sdk, v2024, v3 } from './sdk.ts'
+import { type AggregatingSdk, beta, callerOf, configure, type Sdk, v2024, v3 } from './sdk.ts'
 
 const target = inject('target')
 const configuration = configure(target)
+const owner = await callerOf(configuration)
 const hexId = /^[0-9a-f]{32}$/
 const instant = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z$/
 
 /** Makes a delimited source and gives its id. */
 async function delimitedSource(sdk: Sdk, name = freshName('Files')): Promise<string> {
   const { data } = await sdk.createSource(
-    { name, owner: {}, connector: 'delimited-file-angularsc' },
+    { name, owner, connector: 'delimited-file-angularsc' },
     true,
   )
   return idOf(data)
@@ -77,7 +78,7 @@ describe.each<[string, Sdk]>([
   it('creates a delimited source with provisionAsCsv and reads it back', async () => {
     const name = freshName('Created')
     const created = await sdk.createSource(
-      { name, description: 'made by a test', owner: {}, connector: 'delimited-file-angularsc' },
+      { name, description: 'made by a test', owner, connector: 'delimited-file-angularsc' },
       true,
     )
     expect(created.status).toBe(201)

@@ -19,8 +19,11 @@ echo "source   $source"
 task=$(api "$SAIL_BASE_URL/v2025/sources/$source/load-accounts" -F file=@hr.csv | field .task.id)
 echo "task     $task"
 
-until status=$(api "$SAIL_BASE_URL/v2025/task-status/$task") &&
-  [ "$(field .completionStatus <<<"$status")" != null ]; do sleep 0.2; done
+while true; do
+  status=$(api "$SAIL_BASE_URL/v2025/task-status/$task")
+  [ "$(field .completionStatus <<<"$status")" = null ] || break
+  sleep 0.2
+done
 echo "ended    $(field .completionStatus <<<"$status"), $(field .attributes.created <<<"$status") created"
 
 api -G "$SAIL_BASE_URL/v2025/accounts" \

@@ -19,7 +19,8 @@ const { data: source } = await sources.createSource({
   provisionAsCsv: true,
   sourceV2024: {
     name: `HR by the SDK ${Date.now()}`,
-    owner: {},
+    // Muster takes the caller for the owner; ISC wants { type: 'IDENTITY', id }.
+    owner: null,
     connector: 'delimited-file-angularsc',
   },
 })
