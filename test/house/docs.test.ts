@@ -30,6 +30,23 @@ describe('the documents', () => {
     expect(dead).toEqual([])
   })
 
+  it('have a map of the code with every file in it, and no file that is gone', () => {
+    const map = text('ARCHITECTURE.md')
+      .split(/^\*\*`/m)
+      .slice(1)
+    for (const section of map) {
+      const folder = section.slice(0, section.indexOf('`'))
+      const body = section.slice(section.indexOf('`') + 1).split(/\n\n(?!- )/)[0] ?? ''
+      const named = [...body.matchAll(/`([a-z0-9-]+)`/g)].map(([, name = '']) => name)
+      const files = readdirSync(join(root, folder)).filter((name) => name.endsWith('.ts'))
+      expect({ folder, files: [...new Set(named)].toSorted() }).toEqual({
+        folder,
+        files: files.map((name) => name.replace(/\.ts$/, '')).toSorted(),
+      })
+    }
+    expect(map).toHaveLength(8)
+  })
+
   it('name npm scripts that exist', () => {
     const { scripts } = JSON.parse(text('package.json')) as { scripts: Record<string, string> }
     const named = pages.flatMap((page) =>
