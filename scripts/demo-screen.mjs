@@ -1,5 +1,5 @@
 // What the demo prints: short lines on stdout, a bar that moves only on a terminal, colours only where they are wanted.
-const terminal = process.stdout.isTTY === true
+const terminal = process.stdout.isTTY
 const coloured = terminal && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb'
 const paint = (code) => (text) => (coloured ? `\u001B[${code}m${text}\u001B[0m` : text)
 
