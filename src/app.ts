@@ -1,6 +1,7 @@
 // The composition root: config → store → tasks → api. The only file that imports everything.
 import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
+import { accountAggregationRoutes } from './api/account-aggregations.ts'
 import { assembleApi } from './api/assemble.ts'
 import { ensureBootstrapClient } from './api/bootstrap.ts'
 import type { Bootstrap } from './api/bootstrap.ts'
@@ -8,11 +9,16 @@ import { loadAccountsRoutes } from './api/load-accounts.ts'
 import { openLog, plainLines } from './api/logging.ts'
 import type { Logger } from './api/logging.ts'
 import type { Route } from './api/route.ts'
+import { schemaRoutes } from './api/schemas.ts'
+import { settingsRoutes } from './api/settings.ts'
 import { sourceRoutes } from './api/sources.ts'
+import { taskStatusRoutes } from './api/task-status.ts'
 import { ConfigError, masterKey } from './config.ts'
 import type { Config } from './config.ts'
+import type { RunServices } from './run/job.ts'
 import { openSpool } from './run/spool.ts'
 import type { Spool } from './run/spool.ts'
+import { startWorker } from './run/worker.ts'
 import { openDatabase } from './store/database.ts'
 import type { Database } from './store/database.ts'
 import { deploymentId } from './store/deployment.ts'
@@ -39,6 +45,8 @@ export interface App {
 export interface AppOptions {
   /** The log to write; without it one is opened on standard output. */
   readonly log?: Logger
+  /** Called at each step of a run, before it goes on; tests end the process there. */
+  readonly onStep?: RunServices['onStep']
 }
 
 /** What the routes of the resources are made of. */
@@ -72,7 +80,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     }
   }
   try {
-    const { url, bootstrap, drain } = await start(config, log, undo)
+    const { url, bootstrap, drain } = await start(config, log, undo, options.onStep)
     let closed: Promise<void> | undefined
     const close = (): Promise<void> => {
       drain()
@@ -89,6 +97,7 @@ async function start(
   config: Config,
   log: Logger,
   undo: Undo[],
+  onStep: AppOptions['onStep'],
 ): Promise<Pick<App, 'url' | 'bootstrap' | 'drain'>> {
   const key = parseMasterKey(await masterKey(config))
   const db = await openStore(config, log, undo)
@@ -97,8 +106,22 @@ async function start(
   const keys = await loadSigningKeys(db, key)
   const bootstrap = await ensureBootstrapClient(db, config.client)
   const spool = await openSpool({ dir: config.spoolDir, shared: config.spoolShared })
-  // WORKER (lead): const worker = await startWorker({ db, … }); undo.push(() => worker.stop()); wake: () => worker.wake()
-  const services: Services = { config, db, masterKey: key, spool, wake: () => undefined }
+  const { loadShortcuts: shortcuts } = config
+  const worker = startWorker({
+    db,
+    spool,
+    ways: {
+      firstLoad: shortcuts === 'all' || shortcuts === 'first-load',
+      buckets: shortcuts === 'all' || shortcuts === 'buckets',
+    },
+    onStep: onStep ?? (() => undefined),
+    leaseSeconds: config.leaseSeconds,
+    concurrency: config.concurrentRuns,
+    log: (level, message, fields) => log[level](fields ?? {}, message),
+  })
+  const stopWorker = once(() => worker.stop())
+  undo.push(stopWorker)
+  const services: Services = { config, db, masterKey: key, spool, wake: () => worker.wake() }
   let url = ''
   const api = await assembleApi({
     db,
@@ -110,7 +133,8 @@ async function start(
     baseUrl: () => url,
     routes: resourceRoutes(services),
   })
-  undo.push(() => closeServer(api.app))
+  // Runs stop while the last calls finish: both may take seconds.
+  undo.push(() => Promise.all([closeServer(api.app), stopWorker()]))
   url = await listen(api.app, config)
   log.info({ url }, 'listening')
   return { url, bootstrap, drain: () => api.drain() }
@@ -122,7 +146,11 @@ function resourceRoutes(services: Services): Route[] {
   return [
     ...sourceRoutes(services),
     ...loadAccountsRoutes({ db, spool, wake, maxUploadBytes: config.maxUploadBytes }),
-    // ROUTES (API-2): schemaRoutes, settingsRoutes, accountRoutes, taskRoutes, aggregationStatusRoutes
+    ...schemaRoutes(services),
+    ...settingsRoutes(services),
+    ...taskStatusRoutes(services),
+    ...accountAggregationRoutes(services),
+    // ROUTES (API-2): accountRoutes
   ]
 }
 
@@ -194,6 +222,12 @@ async function closeServer(app: FastifyInstance): Promise<void> {
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** Stops a part one time only, whoever asks first. */
+function once(stop: () => Promise<void>): () => Promise<void> {
+  let stopped: Promise<void> | undefined
+  return () => (stopped ??= stop())
 }
 
 async function ownVersion(): Promise<string> {

@@ -37,6 +37,10 @@ export interface Config {
   readonly logLevel: LogLevel
   /** MUSTER_LEASE_SECONDS: how long a node may be silent before another takes over its runs; 15 unless set, at most 30. */
   readonly leaseSeconds: number
+  /** MUSTER_CONCURRENT_RUNS: how many runs, each of another source, this process works on at a time; 2 unless set. */
+  readonly concurrentRuns: number
+  /** MUSTER_LOAD_SHORTCUTS: ways that make loads faster and nothing else: all (unless set), first-load, buckets, none. */
+  readonly loadShortcuts: LoadShortcuts
   /** MUSTER_ORG: the name of the tenant in tokens and events; muster unless set. */
   readonly org: string
   /** What is odd but no error, one sentence each, for the log. */
@@ -48,6 +52,12 @@ export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 's
 
 /** One of `logLevels`. */
 export type LogLevel = (typeof logLevels)[number]
+
+/** The values of MUSTER_LOAD_SHORTCUTS; docs/concepts/run.md tells what each does. */
+export const loadShortcutChoices = ['all', 'first-load', 'buckets', 'none'] as const
+
+/** One of `loadShortcutChoices`. */
+export type LoadShortcuts = (typeof loadShortcutChoices)[number]
 
 /** A setting that cannot be used: `message` names it and says why, `hint` says what to do. Neither holds a secret. */
 export class ConfigError extends Error {
@@ -77,6 +87,8 @@ const plainNames = [
   'MUSTER_SPOOL_SHARED',
   'MUSTER_LOG_LEVEL',
   'MUSTER_LEASE_SECONDS',
+  'MUSTER_CONCURRENT_RUNS',
+  'MUSTER_LOAD_SHORTCUTS',
   'MUSTER_ORG',
 ] as const
 
@@ -109,8 +121,10 @@ export function readConfig(env: Environment): Config {
     maxUploadBytes: integer(env, 'MUSTER_MAX_UPLOAD_BYTES', 4 * 2 ** 30, 1, 2 ** 50),
     spoolDir: spoolDir === undefined ? join(dataDir, 'spool') : resolve(spoolDir),
     spoolShared: yesNo(env, 'MUSTER_SPOOL_SHARED'),
-    logLevel: logLevel(env),
+    logLevel: choice(env, 'MUSTER_LOG_LEVEL', logLevels, 'info'),
     leaseSeconds: integer(env, 'MUSTER_LEASE_SECONDS', 15, 3, 30),
+    concurrentRuns: integer(env, 'MUSTER_CONCURRENT_RUNS', 2, 1, 16),
+    loadShortcuts: choice(env, 'MUSTER_LOAD_SHORTCUTS', loadShortcutChoices, 'all'),
     org: org(env),
     warnings: warnings(env),
   }
@@ -353,13 +367,19 @@ function client(env: Environment): Config['client'] {
   throw new ConfigError(`${given} is set and ${missing} is not.`, `Set both, or unset ${given}.`)
 }
 
-function logLevel(env: Environment): LogLevel {
-  const value = text(env, 'MUSTER_LOG_LEVEL')?.toLowerCase() ?? 'info'
-  const level = logLevels.find((name) => name === value)
-  if (level !== undefined) return level
+/** One of a few words, in any case. */
+function choice<T extends string>(
+  env: Environment,
+  name: Name,
+  choices: readonly T[],
+  fallback: T,
+): T {
+  const value = text(env, name)?.toLowerCase() ?? fallback
+  const chosen = choices.find((word) => word === value)
+  if (chosen !== undefined) return chosen
   throw new ConfigError(
-    `MUSTER_LOG_LEVEL is "${value}", which is no level.`,
-    `Set one of ${logLevels.join(', ')}.`,
+    `${name} is "${value}", which is none of its values.`,
+    `Set one of ${choices.join(', ')}.`,
   )
 }
 

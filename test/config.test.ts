@@ -40,6 +40,8 @@ describe('the settings', () => {
       spoolShared: false,
       logLevel: 'info',
       leaseSeconds: 15,
+      concurrentRuns: 2,
+      loadShortcuts: 'all',
       org: 'muster',
       warnings: [],
     })
@@ -66,6 +68,8 @@ describe('the settings', () => {
       MUSTER_SPOOL_SHARED: 'yes',
       MUSTER_LOG_LEVEL: 'DEBUG',
       MUSTER_LEASE_SECONDS: '30',
+      MUSTER_CONCURRENT_RUNS: '3',
+      MUSTER_LOAD_SHORTCUTS: 'none',
       MUSTER_ORG: 'acme-sb',
     })
     expect(config).toEqual({
@@ -84,6 +88,8 @@ describe('the settings', () => {
       spoolShared: true,
       logLevel: 'debug',
       leaseSeconds: 30,
+      concurrentRuns: 3,
+      loadShortcuts: 'none',
       org: 'acme-sb',
       warnings: [],
     })
@@ -173,6 +179,8 @@ describe('a setting that cannot be used', () => {
     ['MUSTER_MAX_UPLOAD_BYTES', '4GB'],
     ['MUSTER_MAX_UPLOAD_BYTES', '0'],
     ['MUSTER_LEASE_SECONDS', '31'],
+    ['MUSTER_CONCURRENT_RUNS', '0'],
+    ['MUSTER_LOAD_SHORTCUTS', 'most'],
     ['MUSTER_SPOOL_SHARED', 'perhaps'],
     ['MUSTER_ALLOW_PRIVATE_ADDRESSES', '2'],
     ['MUSTER_LOG_LEVEL', 'loud'],

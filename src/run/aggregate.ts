@@ -35,7 +35,9 @@ export async function aggregate(
     await clearRejects(connection, claimed.task.id)
     const job = await openJob(services, claimed, connection, signal)
     const phases = startPhases((name) => (progress.phase = name))
-    const collecting = startCollecting({ ...job, database: services.db.settings }, signal)
+    const { path, dialect, layout, prefix, keys } = job
+    const database = services.db.settings
+    const collecting = startCollecting({ path, dialect, layout, prefix, keys, database }, signal)
     progress.read = collecting.progress
     let load: Load | null = null
     try {

@@ -28,14 +28,11 @@ export async function readFingerprints(
     )
     const pages = size.rows[0]?.pages ?? 0
     for (let page = 0; page < pages; page += pagesPerAnswer) {
-      const query: pg.QueryConfig & { binary: boolean } = {
-        text:
-          `select string_agg(int4send(key_hash) || int8send(coalesce(fingerprint, 0)), '') as entries ` +
-          `from ${quoteName(table)} where ctid >= $1::tid and ctid < $2::tid`,
-        values: [`(${page},0)`, `(${page + pagesPerAnswer},0)`],
-        binary: true,
-      }
-      const answer = await client.query<{ entries: Buffer | null }>(query)
+      const answer = await client.query<{ entries: Buffer | null }>(
+        `select string_agg(int4send(key_hash) || int8send(coalesce(fingerprint, 0)), '') as entries
+         from ${quoteName(table)} where ctid >= $1::tid and ctid < $2::tid`,
+        [`(${page},0)`, `(${page + pagesPerAnswer},0)`],
+      )
       const entries = answer.rows[0]?.entries
       if (entries) takeEntries(entries, take)
     }

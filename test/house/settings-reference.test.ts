@@ -28,6 +28,8 @@ describe('the page of settings', () => {
       MUSTER_ALLOW_PRIVATE_ADDRESSES: String(config.allowPrivateAddresses),
       MUSTER_LOG_LEVEL: config.logLevel,
       MUSTER_LEASE_SECONDS: String(config.leaseSeconds),
+      MUSTER_CONCURRENT_RUNS: String(config.concurrentRuns),
+      MUSTER_LOAD_SHORTCUTS: config.loadShortcuts,
       MUSTER_ORG: config.org,
     })
     expect(told['MUSTER_DATA_DIR']).toBe('./muster-data')
