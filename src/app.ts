@@ -11,6 +11,7 @@ import type { Logger } from './api/logging.ts'
 import type { Route } from './api/route.ts'
 import { schemaRoutes } from './api/schemas.ts'
 import { settingsRoutes } from './api/settings.ts'
+import { runRoutes } from './api/runs.ts'
 import { sourceRoutes } from './api/sources.ts'
 import { taskStatusRoutes } from './api/task-status.ts'
 import { ConfigError, masterKey } from './config.ts'
@@ -149,6 +150,7 @@ function resourceRoutes(services: Services): Route[] {
     ...schemaRoutes(services),
     ...settingsRoutes(services),
     ...taskStatusRoutes(services),
+    ...runRoutes(services),
     ...accountAggregationRoutes(services),
     // ROUTES (API-2): accountRoutes
   ]
