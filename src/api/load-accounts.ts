@@ -1,0 +1,226 @@
+// POST /sources/{id}/load-accounts: takes an upload, or none, and submits an aggregation (contract.md section 1).
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { IncomingMessage } from 'node:http'
+import { Type } from 'typebox'
+import type { Caller } from '../core/access.ts'
+import { RequestError } from '../core/errors.ts'
+import type { Source } from '../core/source.ts'
+import { busyMessage } from '../core/task.ts'
+import type { Spool } from '../run/spool.ts'
+import { tooLarge } from '../run/spool.ts'
+import { submitAggregation } from '../run/submit.ts'
+import type { Database } from '../store/database.ts'
+import type { LoadAccountsTask } from './load-accounts-model.ts'
+import { loadAccountsTask, toLoadAccountsTask } from './load-accounts-model.ts'
+import type { Form } from './multipart.ts'
+import { formOverheadBytes, readForm } from './multipart.ts'
+import { label } from './part-header.ts'
+import { announcedBytes, readSmallBody } from './request-body.ts'
+import type { Call, Route } from './route.ts'
+import { allButV3 } from './route.ts'
+import { requireSource } from './source-access.ts'
+
+/** What the endpoint works with. */
+export interface LoadAccountsServices {
+  readonly db: Database
+  readonly spool: Spool
+  /** The longest file that is taken. */
+  readonly maxUploadBytes: number
+  /** Tells the workers of this process that there is a task. */
+  readonly wake: () => void
+}
+
+const multipart = 'multipart/form-data'
+const urlencoded = 'application/x-www-form-urlencoded'
+const json = 'application/json'
+const smallBodyBytes = 64 * 1024
+const emptyForm: Form = { fields: new Map(), file: null }
+
+/** The routes of this file. */
+export function loadAccountsRoutes(services: LoadAccountsServices): Route[] {
+  return [
+    {
+      method: 'POST',
+      path: '/sources/:id/load-accounts',
+      versions: allButV3,
+      operationId: 'importAccounts',
+      summary: 'Account aggregation',
+      tag: 'Sources',
+      scopes: ['idn:sources:manage'],
+      levels: ['ORG_ADMIN', 'SOURCE_ADMIN', 'SOURCE_SUBADMIN'],
+      body: Type.Object({
+        file: Type.Optional(Type.String({ format: 'binary' })),
+        disableOptimization: Type.Optional(Type.String()),
+      }),
+      consumes: [multipart, urlencoded, json],
+      streams: true,
+      status: 202,
+      response: loadAccountsTask,
+      handle: (request, reply, call) => loadAccounts(services, request, reply, call),
+    },
+  ]
+}
+
+async function loadAccounts(
+  services: LoadAccountsServices,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  call: Call,
+): Promise<LoadAccountsTask> {
+  // All that can be known without the body is checked before it: nobody uploads a gigabyte to be told 404.
+  const { id } = request.params as { readonly id: string }
+  const source = await requireSource(services.db, call.caller, id)
+  const form = await readBody(services, request.raw, source)
+  const strict = prefersStrict(request)
+  const { kind, task } = await submit(services, source, call.caller, form, strict)
+  if (strict) reply.header('preference-applied', 'handling=strict')
+  if (kind === 'conflict') {
+    throw new RequestError('conflict', busyMessage, {
+      hint: `The running aggregation is task ${task.id}.`,
+    })
+  }
+  if (kind === 'accepted') services.wake()
+  return toLoadAccountsTask(task)
+}
+
+/** Submits the run. A file that no run was made for is removed. */
+async function submit(
+  services: LoadAccountsServices,
+  source: Source,
+  caller: Caller,
+  form: Form,
+  strict: boolean,
+): ReturnType<typeof submitAggregation> {
+  const { db, spool } = services
+  try {
+    const optimized = !disablesOptimization(form.fields.get('disableOptimization'))
+    const fields = Object.fromEntries(form.fields)
+    const outcome = await submitAggregation(db, {
+      caller,
+      source,
+      fields,
+      optimized,
+      strict,
+      node: spool.node,
+      file: form.file,
+    })
+    if (outcome.kind !== 'accepted' && form.file !== null) await spool.remove(form.file.name)
+    return outcome
+  } catch (error) {
+    // After a lost connection nobody knows whether the task was written; its file must stay for it. The sweep of the
+    // spool removes the file if it was not.
+    if (error instanceof RequestError && form.file !== null) await spool.remove(form.file.name)
+    throw error
+  }
+}
+
+/** The form of the request, in whichever of its media types, held against what the source takes. */
+async function readBody(
+  services: LoadAccountsServices,
+  request: IncomingMessage,
+  source: Source,
+): Promise<Form> {
+  const type = mediaType(request)
+  const takesFile = source.connectionType === 'file'
+  const length = announcedBytes(request)
+  if (type === multipart) {
+    const { spool } = services
+    const limitBytes = services.maxUploadBytes
+    if (length !== null && length > limitBytes + formOverheadBytes) throw tooLarge(limitBytes)
+    const form = await readForm(request, {
+      fileParts: ['file', 'csvFile'],
+      limitBytes,
+      spool,
+      ...(takesFile ? {} : { refuseFile: fileNotAllowed }),
+    })
+    if (takesFile && form.file === null) throw fileRequired(source)
+    return form
+  }
+  // The other types cannot carry a file, so for a source that needs one there is nothing to read.
+  if (takesFile) throw fileRequired(source)
+  if (type === null) return emptyForm
+  const text = (await readSmallBody(request, smallBodyBytes)).toString('utf8')
+  const fields = type === json ? fieldsOfJson(text) : [...new URLSearchParams(text)]
+  return { fields: new Map(fields), file: null }
+}
+
+/** The media type of the body in lower case; null when there is no body and no type. Throws 415 for what is not taken. */
+function mediaType(
+  request: IncomingMessage,
+): typeof multipart | typeof urlencoded | typeof json | null {
+  const encoding = (request.headers['content-encoding'] ?? 'identity').trim().toLowerCase()
+  if (encoding !== 'identity') {
+    throw unsupported(`The content encoding "${label(encoding)}" is not taken here.`)
+  }
+  const header = request.headers['content-type']
+  if (header === undefined && announcedBytes(request) === 0) return null
+  const type = (header ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
+  if (type === multipart || type === urlencoded || type === json) return type
+  throw unsupported(
+    type === ''
+      ? 'The body has no content type.'
+      : `The content type "${label(type)}" is not taken here.`,
+  )
+}
+
+function unsupported(message: string): RequestError {
+  return new RequestError('unsupported_media_type', message, {
+    hint: `Send ${multipart} without a content encoding; for a source without files also ${urlencoded} or ${json}.`,
+  })
+}
+
+function fieldsOfJson(text: string): [string, string][] {
+  if (text.trim() === '') return []
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new RequestError('bad_request', 'The body is not valid JSON.', { cause: error })
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new RequestError('bad_request', 'The body must be a JSON object.')
+  }
+  const given: unknown = Object.getOwnPropertyDescriptor(value, 'disableOptimization')?.value
+  if (given === undefined || given === null) return []
+  if (typeof given === 'string' || typeof given === 'boolean') {
+    return [['disableOptimization', String(given)]]
+  }
+  throw badFlag(JSON.stringify(given))
+}
+
+function disablesOptimization(text: string | undefined): boolean {
+  switch (text?.trim().toLowerCase() ?? '') {
+    case 'true':
+      return true
+    case 'false':
+    case '':
+      return false
+    default:
+      throw badFlag(text ?? '')
+  }
+}
+
+function badFlag(text: string): RequestError {
+  return new RequestError(
+    'bad_request',
+    `disableOptimization must be "true" or "false", not "${label(text)}".`,
+  )
+}
+
+/** `Prefer: handling=strict` (RFC 7240) asks for 409 where the source is busy. */
+function prefersStrict(request: FastifyRequest): boolean {
+  const header = request.headers['prefer']
+  const text = Array.isArray(header) ? header.join(',') : (header ?? '')
+  return /(?:^|[,;])\s*handling\s*=\s*"?strict"?\s*(?:$|[,;])/i.test(text)
+}
+
+function fileRequired(source: Source): RequestError {
+  return new RequestError(
+    'file_required',
+    `The source "${label(source.name)}" is loaded from a file.`,
+  )
+}
+
+function fileNotAllowed(): RequestError {
+  return new RequestError('file_not_allowed', 'This source does not take a file.')
+}
