@@ -1,0 +1,212 @@
+// The models of the wire as clients see them (contract.md sections 1 and 2). Fields that a server may leave out are optional.
+
+/** The versions that a client can speak; `v1` is the per-service form, `/sources/v1/…`. */
+export type ApiVersion = 'beta' | 'v3' | 'v2024' | 'v2025' | 'v2026' | 'v1'
+
+/** A reference to something else. */
+export interface Reference {
+  readonly type?: string
+  readonly id: string
+  readonly name?: string | null
+}
+
+/** One step of a JSON Patch (RFC 6902). */
+export interface PatchStep {
+  readonly op: 'add' | 'remove' | 'replace' | 'move' | 'copy' | 'test'
+  readonly path: string
+  readonly from?: string
+  readonly value?: unknown
+}
+
+export interface Source {
+  readonly id: string
+  readonly name: string
+  readonly description?: string | null
+  readonly owner: Reference | null
+  readonly type?: string
+  readonly connector: string
+  readonly connectorName?: string
+  readonly connectionType?: string
+  readonly connectorAttributes?: Readonly<Record<string, unknown>>
+  readonly schemas?: readonly Reference[]
+  readonly features?: readonly string[]
+  readonly deleteThreshold?: number | null
+  readonly authoritative?: boolean
+  readonly healthy?: boolean
+  readonly status?: string
+  readonly created?: string
+  readonly modified?: string | null
+}
+
+/** What `sources.create` takes; `owner` null is the caller. */
+export interface NewSource {
+  readonly name: string
+  readonly description?: string
+  readonly owner?: Reference | null
+  readonly connector: string
+  readonly connectorAttributes?: Readonly<Record<string, unknown>>
+  readonly deleteThreshold?: number
+  readonly authoritative?: boolean
+}
+
+/** Settings that ISC does not have, at `/muster/v1/sources/{id}/settings`. */
+export interface SourceSettings {
+  readonly whenBusy: 'error' | 'conflict' | 'queue'
+}
+
+export interface AttributeDefinition {
+  readonly name: string
+  readonly nativeName?: string | null
+  readonly type?: string
+  readonly schema?: Reference | null
+  readonly description?: string | null
+  readonly isMulti?: boolean
+  readonly isEntitlement?: boolean
+  readonly isGroup?: boolean
+}
+
+export interface Schema {
+  readonly id: string
+  readonly name: string
+  readonly nativeObjectType?: string | null
+  readonly identityAttribute?: string | null
+  readonly displayAttribute?: string | null
+  readonly hierarchyAttribute?: string | null
+  readonly includePermissions?: boolean
+  readonly features?: readonly string[]
+  readonly configuration?: Readonly<Record<string, unknown>>
+  readonly attributes: readonly AttributeDefinition[]
+  readonly created?: string
+  readonly modified?: string | null
+}
+
+/** A schema that is not kept yet. */
+export type NewSchema = Omit<Schema, 'id' | 'created' | 'modified'>
+
+/** What load-accounts answers: the task in a shape of its own. */
+export interface LoadAccountsTask {
+  readonly success: boolean
+  readonly task: {
+    readonly id: string
+    readonly type: string
+    readonly name: string
+    readonly description: string
+    readonly launcher: string
+    readonly created: string
+    readonly launched: string | null
+    readonly completed: string | null
+    /** TEMP_ERROR here is TEMPERROR in `TaskStatus`. */
+    readonly completionStatus: string | null
+    readonly parentName: string | null
+    readonly messages: readonly {
+      readonly type: string
+      readonly error: boolean
+      readonly warning: boolean
+      readonly key: string
+      readonly localizedText: string
+    }[]
+    readonly progress: string | null
+    readonly attributes: Readonly<Record<string, unknown>>
+    readonly returns: readonly { readonly displayLabel: string; readonly attributeName: string }[]
+  }
+}
+
+export interface TaskMessage {
+  readonly type: string
+  readonly key: string
+  readonly localizedText: { readonly locale: string; readonly message: string } | null
+  readonly parameters: readonly unknown[] | null
+}
+
+export interface TaskStatus {
+  readonly id: string
+  readonly type: string
+  readonly uniqueName: string
+  readonly description: string
+  readonly parentName: string | null
+  readonly launcher: string
+  readonly target?: Reference | null
+  readonly created: string
+  readonly modified: string | null
+  readonly launched: string | null
+  readonly completed: string | null
+  /** SUCCESS, WARNING, ERROR, TERMINATED or TEMPERROR; null while it runs. */
+  readonly completionStatus: string | null
+  readonly messages: readonly TaskMessage[]
+  readonly returns: readonly { readonly name: string; readonly attributeName: string }[]
+  readonly attributes: Readonly<Record<string, unknown>>
+  readonly progress: string | null
+  readonly percentComplete: number
+}
+
+export interface AggregationStatus {
+  readonly start: string | null
+  /** STARTED, ACCOUNTS_COLLECTED, COMPLETED, CANCELLED, RETRIED, TERMINATED or NOT_FOUND. */
+  readonly status: string
+  readonly totalAccounts: number
+  readonly processedAccounts: number
+  readonly totalAccountsMarkedForDeletion?: number
+  readonly deletedAccounts?: number
+  readonly totalIdentities?: number
+  readonly processedIdentities?: number
+}
+
+export interface Account {
+  readonly id: string
+  readonly name: string | null
+  readonly nativeIdentity: string
+  readonly sourceId: string
+  readonly sourceName: string | null
+  readonly attributes: Readonly<Record<string, unknown>> | null
+  readonly identityId?: string | null
+  readonly identity?: Reference | null
+  readonly authoritative: boolean
+  readonly disabled: boolean
+  readonly locked: boolean
+  readonly manuallyCorrelated: boolean
+  readonly uncorrelated: boolean
+  readonly hasEntitlements: boolean
+  readonly systemAccount: boolean
+  readonly created?: string
+  readonly modified?: string | null
+}
+
+/** What `clients.create` takes (`/muster/v1/clients`). */
+export interface NewApiClient {
+  readonly name: string
+  readonly level: string
+  /** Ids of the sources that it is confined to; null means all. */
+  readonly sourceIds?: readonly string[] | null
+  /** Absent or null means all that the level allows. */
+  readonly scopes?: readonly string[] | null
+}
+
+/** An OAuth client of Muster; the secret is in the answer that made it and never again. */
+export interface ApiClient {
+  readonly id: string
+  readonly name: string
+  readonly secret?: string
+  readonly level: string
+  readonly scopes: readonly string[]
+  readonly sourceIds: readonly string[] | null
+  readonly identity: Reference
+  readonly created: string
+  readonly lastUsed: string | null
+  readonly revoked: string | null
+}
+
+/** The query of a list. */
+export interface ListQuery {
+  readonly limit?: number
+  readonly offset?: number
+  readonly count?: boolean
+  readonly filters?: string
+  readonly sorters?: string
+}
+
+/** One page of a list. */
+export interface Page<T> {
+  readonly items: readonly T[]
+  /** How many there are in all; null unless `count` was asked for. */
+  readonly total: number | null
+}
