@@ -1,0 +1,196 @@
+// The benchmark: B and Muster side by side, in one run, on one server with the same settings. Prints ratios to B.
+// node bench/run.mjs [--rows 100000,1000000] [--write]   (--write also puts the table into docs/performance.md)
+import { fork } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cpus, tmpdir, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { openClient } from './client.mjs'
+import { generate } from './generate.mjs'
+import { connect, measureB, peakMemory, percentile, resetPeak, watchPostgres } from './measure.mjs'
+
+const { values: options } = parseArgs({
+  options: { rows: { type: 'string', default: '100000,1000000' }, write: { type: 'boolean' } },
+})
+
+const aims = { 'first load': 1.5, 'identical reload': 0.5, '1 % changed': 0.75 }
+
+const folder = await mkdtemp(join(tmpdir(), 'muster-bench-'))
+await chmod(folder, 0o755)
+try {
+  const tables = []
+  for (const rows of options.rows.split(',').map(Number)) tables.push(await benchmark(rows))
+  if (options.write) await writeTables(tables)
+} finally {
+  await rm(folder, { recursive: true, force: true })
+}
+
+async function benchmark(rows) {
+  const files = join(folder, `files-${rows}`)
+  await mkdir(files)
+  const paths = {
+    first: join(files, 'first.csv'),
+    shuffled: join(files, 'shuffled.csv'),
+    changed: join(files, 'changed.csv'),
+    removed: join(files, 'removed.csv'),
+  }
+  await generate(paths.first, rows)
+  await generate(paths.shuffled, rows, { shuffle: true })
+  await generate(paths.changed, rows, { changed: 100 })
+  await generate(paths.removed, rows, { removed: 100 })
+
+  const dataDir = join(folder, `data-${rows}`)
+  const server = await startServer(dataDir)
+  const database = await connect(dataDir)
+  try {
+    const client = await openClient(server.url, server.clientId, server.clientSecret)
+    const lines = []
+    const sourceId = await client.createSource('Benchmark')
+    const warm = await client.createSource('Warm up')
+    const small = join(files, 'small.csv')
+    await generate(small, 2000)
+    await client.load(warm, small)
+    await client.load(warm, small)
+    const steps = [
+      ['first load', paths.first],
+      ['identical reload', paths.shuffled],
+      ['1 % changed', paths.changed],
+      ['1 % removed', paths.removed],
+    ]
+    for (const [name, path] of steps) {
+      const b = await measureB(database, paths.first)
+      await database.query('checkpoint')
+      resetPeak(server.pid)
+      const postgres = watchPostgres(dataDir)
+      const load = await client.load(sourceId, path)
+      const run = await client.call('GET', `/muster/v1/runs/${load.id}`)
+      lines.push({
+        name,
+        b,
+        seconds: load.seconds,
+        ratio: load.seconds / b,
+        aim: aims[name] ?? null,
+        nodeMb: peakMemory(server.pid),
+        postgresMb: postgres.stop(),
+        phases: [
+          `upload ${load.uploadSeconds.toFixed(2)}`,
+          ...run.phases.map(
+            (phase) =>
+              `${phase.name.toLowerCase()} ${((Date.parse(phase.ended) - Date.parse(phase.started)) / 1000).toFixed(2)}`,
+          ),
+        ].join(', '),
+      })
+      print(lines.at(-1))
+    }
+    const latencies = await probeDuringLoad(client, sourceId, paths)
+    printLatencies(latencies)
+    return { rows, lines, latencies }
+  } finally {
+    await database.end()
+    await server.stop()
+    await rm(dataDir, { recursive: true, force: true })
+    await rm(files, { recursive: true, force: true })
+  }
+}
+
+/** Reads while another source has its first load, and while this one is reloaded with 1 % changed. */
+async function probeDuringLoad(client, sourceId, paths) {
+  const filters = encodeURIComponent(`sourceId eq "${sourceId}"`)
+  const tasks = await client.call('GET', '/v2025/task-status?limit=1')
+  const other = await client.createSource('Second')
+  const accounts = client.probe(`/v2025/accounts?limit=50&filters=${filters}`)
+  const status = client.probe(`/v2025/task-status/${tasks[0].id}`)
+  await client.load(other, paths.first)
+  await client.load(sourceId, paths.changed)
+  return Object.entries({
+    'GET /accounts': await accounts.stop(),
+    'GET /task-status': await status.stop(),
+  }).map(([name, values]) => ({
+    name,
+    calls: values.length,
+    p50: percentile(values, 0.5),
+    p99: percentile(values, 0.99),
+  }))
+}
+
+async function startServer(dataDir) {
+  const clientId = 'bench'
+  const clientSecret = randomBytes(24).toString('hex')
+  const child = fork(new URL('./server.mjs', import.meta.url), {
+    env: {
+      ...process.env,
+      MUSTER_DATA_DIR: dataDir,
+      MUSTER_PORT: '0',
+      MUSTER_LOG_LEVEL: 'warn',
+      MUSTER_CLIENT_ID: clientId,
+      MUSTER_CLIENT_SECRET: clientSecret,
+    },
+  })
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  const url = await new Promise((resolve, reject) => {
+    child.once('message', (message) => resolve(message.url))
+    child.once('exit', (code) => reject(new Error(`the server ended with ${code}`)))
+  })
+  return {
+    url,
+    clientId,
+    clientSecret,
+    pid: child.pid,
+    stop: async () => {
+      child.send('stop')
+      await exited
+    },
+  }
+}
+
+function print(line) {
+  const aim = line.aim === null ? '' : ` (aim ${line.aim} B)`
+  console.log(
+    `${line.name.padEnd(17)} B ${line.b.toFixed(2)} s  Muster ${line.seconds.toFixed(2)} s  ${line.ratio.toFixed(2)} B${aim}  ` +
+      `node ${line.nodeMb} MB  postgres ${line.postgresMb} MB  [${line.phases}]`,
+  )
+}
+
+function printLatencies(latencies) {
+  for (const { name, calls, p50, p99 } of latencies) {
+    console.log(
+      `${name.padEnd(17)} p50 ${p50.toFixed(1)} ms  p99 ${p99.toFixed(1)} ms  (${calls} calls while runs applied; aim p99 100 ms)`,
+    )
+  }
+}
+
+/** Puts the tables between the marks of docs/performance.md. */
+async function writeTables(tables) {
+  const path = new URL('../docs/performance.md', import.meta.url)
+  const page = await readFile(path, 'utf8')
+  const [cpu] = cpus()
+  const machine = `${new Date().toISOString().slice(0, 10)} · ${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${Math.round(totalmem() / 2 ** 30)} GiB · Node ${process.version} · embedded PostgreSQL 18`
+  const text = tables.map(({ rows, lines, latencies }) => {
+    const body = lines.map(
+      (line) =>
+        `| ${line.name} | ${line.b.toFixed(2)} s | ${line.seconds.toFixed(2)} s | **${line.ratio.toFixed(2)} B** | ${line.aim === null ? '–' : `≤ ${line.aim} B`} | ${line.nodeMb} MB | ${line.postgresMb} MB | ${line.phases} |`,
+    )
+    const reads = latencies.map(
+      ({ name, calls, p50, p99 }) =>
+        `| ${name} | ${p50.toFixed(1)} ms | ${p99.toFixed(1)} ms | ${calls} |`,
+    )
+    return [
+      `### ${rows.toLocaleString('en')} accounts`,
+      '',
+      '| step | B | Muster | ratio | aim | Node, peak | PostgreSQL, peak | seconds by phase |',
+      '| --- | --- | --- | --- | --- | --- | --- | --- |',
+      ...body,
+      '',
+      '| read while runs applied | p50 | p99 | calls |',
+      '| --- | --- | --- | --- |',
+      ...reads,
+    ].join('\n')
+  })
+  const marked = /<!-- results -->[\s\S]*<!-- end of results -->/
+  const results = `<!-- results -->\n\n${machine}\n\n${text.join('\n\n')}\n\n<!-- end of results -->`
+  await writeFile(
+    path,
+    page.replace(marked, () => results),
+  )
+}
