@@ -137,7 +137,6 @@ async function start(
   // Runs stop while the last calls finish: both may take seconds.
   undo.push(() => Promise.all([closeServer(api.app), stopWorker()]))
   url = await listen(api.app, config)
-  log.info({ url }, 'listening')
   return { url, bootstrap, drain: () => api.drain() }
 }
 
@@ -193,7 +192,11 @@ async function waitForDatabase(db: Database, log: Logger): Promise<void> {
 async function listen(app: FastifyInstance, config: Config): Promise<string> {
   const { host, port } = config
   try {
-    await app.listen({ host, port })
+    await app.listen({
+      host,
+      port,
+      listenTextResolver: (address) => `listening at ${withScheme(config, address)}`,
+    })
   } catch (error) {
     const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
     const reason = code === 'EADDRINUSE' ? 'another program listens there' : String(code ?? error)
@@ -205,8 +208,11 @@ async function listen(app: FastifyInstance, config: Config): Promise<string> {
   }
   const address = app.server.address()
   const actual = address !== null && typeof address === 'object' ? address.port : port
-  const scheme = config.tls === undefined ? 'http' : 'https'
-  return `${scheme}://${reachable(host)}:${actual}`
+  return withScheme(config, `http://${reachable(host)}:${actual}`)
+}
+
+function withScheme(config: Config, url: string): string {
+  return config.tls === undefined ? url : url.replace(/^http:/, 'https:')
 }
 
 /** The wildcard address is no place that a client can go to. */

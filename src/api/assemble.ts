@@ -82,7 +82,9 @@ export async function assembleApi(parts: ApiParts): Promise<Api> {
     onDenied: (call, reason, request) =>
       auditQuietly({ ...denied(request, reason), caller: call.caller }),
   })
-  await registerDocs(app, parts.version)
+  const own = [...clientRoutes({ db, forgetClient: auth.forget }), ...auditRoutes({ db })]
+  const routes = [...own, ...parts.routes]
+  await registerDocs(app, parts.version, routes)
   registerHealth(app, { db, isDraining })
   await registerOauth(app, {
     auth,
@@ -91,9 +93,8 @@ export async function assembleApi(parts: ApiParts): Promise<Api> {
     audit,
     baseUrl: parts.baseUrl,
   })
-  const own = [...clientRoutes({ db, forgetClient: auth.forget }), ...auditRoutes({ db })]
   const admit = await openAdmission(app, parts.settings.rateLimit)
-  await registerRoutes(app, [...own, ...parts.routes], { authenticate: auth.authenticate, admit })
+  await registerRoutes(app, routes, { authenticate: auth.authenticate, admit })
   return { app, drain: () => void (draining = true) }
 }
 
@@ -104,7 +105,8 @@ function denied(request: FastifyRequest, reason: string): Omit<AuditEntry, 'call
   return {
     action: 'ACCESS_DENIED',
     outcome: 'denied',
-    targetType: served?.route.operationId ?? 'UNKNOWN',
+    targetType: 'OPERATION',
+    ...(served === undefined ? {} : { targetName: served.route.operationId }),
     ...(typeof id === 'string' && id !== '' ? { targetId: id } : {}),
     trackingId: request.id,
     detail: reason,

@@ -6,14 +6,13 @@ import { RequestError } from '../core/errors.ts'
 import { countAudit, listAudit } from '../store/audit.ts'
 import type { AuditQuery, AuditRecord } from '../store/audit.ts'
 import type { Queryable } from '../store/database.ts'
+import { PagingQuery, readPage, sendTotal } from './collection.ts'
 import type { Route } from './route.ts'
 
 const text = Type.String({ maxLength: 200 })
 
 const query = Type.Object({
-  limit: Type.Optional(Type.Integer({ minimum: 0, maximum: 250, default: 250 })),
-  offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 2_147_483_647, default: 0 })),
-  count: Type.Optional(Type.Boolean({ default: false })),
+  ...PagingQuery.properties,
   action: Type.Optional(text),
   outcome: Type.Optional(
     Type.Union([Type.Literal('success'), Type.Literal('denied'), Type.Literal('failed')]),
@@ -69,14 +68,15 @@ async function list(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<AuditRecord[]> {
-  const { limit = 250, offset = 0, count, since, ...wanted } = request.query as Static<typeof query>
+  const page = readPage(request)
+  const { since, ...wanted } = request.query as Static<typeof query>
   const filter: AuditQuery = {
     ...wanted,
     ...(since === undefined ? {} : { since: instant(since) }),
-    limit,
-    offset,
+    limit: page.limit,
+    offset: page.offset,
   }
-  if (count === true) reply.header('X-Total-Count', String(await countAudit(db, filter)))
+  await sendTotal(reply, page, () => countAudit(db, filter))
   return listAudit(db, filter)
 }
 

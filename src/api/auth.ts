@@ -27,7 +27,7 @@ const clientCacheMs = 2_000
 /** The claim `pod`; clients show it and nothing depends on it. */
 export const pod = 'local'
 
-export interface IssuedToken {
+interface IssuedToken {
   readonly token: string
   readonly jti: string
 }
@@ -62,14 +62,23 @@ interface Verified {
 export function openAuth(parts: AuthParts): Auth {
   const issuer = `urn:muster:${parts.deploymentId}`
   const remembered = new Map<string, Verified>()
-  const clients = new Map<string, { readonly client: Client | null; readonly at: number }>()
+  const clients = new Map<
+    string,
+    { readonly client: Promise<Client | null>; readonly at: number }
+  >()
 
   const findClient = async (id: string): Promise<Client | null> => {
     const cached = clients.get(id)
     if (cached !== undefined && performance.now() - cached.at < clientCacheMs) return cached.client
-    const client = await parts.findClient(id)
+    // The promise is kept, so that a hundred calls at once ask the database once.
+    const client = parts.findClient(id)
     clients.set(id, { client, at: performance.now() })
-    return client
+    try {
+      return await client
+    } catch (error) {
+      clients.delete(id)
+      throw error
+    }
   }
 
   const verify = async (token: string, request: FastifyRequest): Promise<Verified> => {

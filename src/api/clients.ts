@@ -20,6 +20,7 @@ import type { Client } from '../store/clients.ts'
 import type { Database } from '../store/database.ts'
 import { insertIdentity } from '../store/identities.ts'
 import { drawClientId, drawSecret, hashSecret } from './client-secret.ts'
+import { PagingQuery, readPage, sendTotal } from './collection.ts'
 import type { Call, Route } from './route.ts'
 
 export interface ClientServices {
@@ -31,12 +32,6 @@ export interface ClientServices {
 const everyScope = 'sp:scopes:all'
 const readScopes = ['sp:all-personal-access-tokens:read', 'sp:all-personal-access-tokens:manage']
 const manageScopes = ['sp:all-personal-access-tokens:manage']
-
-const page = Type.Object({
-  limit: Type.Optional(Type.Integer({ minimum: 0, maximum: 250, default: 250 })),
-  offset: Type.Optional(Type.Integer({ minimum: 0, maximum: 2_147_483_647, default: 0 })),
-  count: Type.Optional(Type.Boolean({ default: false })),
-})
 
 const newClient = Type.Object(
   {
@@ -101,7 +96,7 @@ export function clientRoutes(services: ClientServices): Route[] {
       operationId: 'listClients',
       summary: 'Lists the clients, revoked ones included',
       scopes: readScopes,
-      query: page,
+      query: PagingQuery,
       status: 200,
       response: Type.Array(clientShape),
       handle: (request, reply) => list(services, request, reply),
@@ -138,9 +133,9 @@ async function list(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<object[]> {
-  const { limit = 250, offset = 0, count = false } = request.query as Static<typeof page>
-  if (count) reply.header('X-Total-Count', String(await countClients(db)))
-  const clients = await listClients(db, { limit, offset })
+  const page = readPage(request)
+  await sendTotal(reply, page, () => countClients(db))
+  const clients = await listClients(db, page)
   return clients.map(wireClient)
 }
 
@@ -248,7 +243,7 @@ function unknownSource(ids: readonly string[]): RequestError {
 }
 
 /** The short name of an identity: lower case, words joined by dots. */
-export function aliasOf(name: string): string {
+function aliasOf(name: string): string {
   return name.trim().toLowerCase().replaceAll(/\s+/g, '.')
 }
 

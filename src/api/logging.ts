@@ -32,7 +32,12 @@ export function openLog(level: string, destination?: DestinationStream): Logger 
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     // Fastify would log a request with its whole URL, and that may carry a client secret.
-    serializers: { req: () => undefined, res: () => undefined, err: describeError },
+    serializers: {
+      req: () => undefined,
+      res: () => undefined,
+      err: describeError,
+      error: describeError,
+    },
   }
   return destination === undefined ? pino(options) : pino(options, destination)
 }
@@ -46,10 +51,11 @@ export function plainLines(write = (line: string) => void process.stdout.write(l
 
 function plainLine(line: string): string {
   const event = JSON.parse(line) as Record<string, unknown>
-  const { level, time, msg, err, ...rest } = event
+  const { level, time, msg, err, error, ...rest } = event
+  const fault = err ?? error
   const fields = Object.entries(rest).map(([name, value]) => ` ${name}=${shown(value)}`)
   const label = typeof level === 'number' ? (pino.levels.labels[level] ?? '') : ''
-  const stack = err === undefined ? '' : `\n  ${printable(JSON.stringify(err))}`
+  const stack = fault === undefined ? '' : `\n  ${printable(JSON.stringify(fault))}`
   return `${shown(time).slice(11, 19)} ${label.padEnd(5)} ${shown(msg)}${fields.join('')}${stack}\n`
 }
 

@@ -43,7 +43,12 @@ const errorDto = Type.Object(
 )
 
 /** Registers the document and the page; call it before the routes. */
-export async function registerDocs(app: FastifyInstance, version: string): Promise<void> {
+export async function registerDocs(
+  app: FastifyInstance,
+  version: string,
+  routes: readonly Route[],
+): Promise<void> {
+  const scopes = [...new Set(routes.flatMap((route) => route.scopes))].toSorted()
   app.addSchema(errorDto)
   await app.register(swagger, {
     openapi: {
@@ -58,7 +63,12 @@ export async function registerDocs(app: FastifyInstance, version: string): Promi
         securitySchemes: {
           oauth2: {
             type: 'oauth2',
-            flows: { clientCredentials: { tokenUrl: '/oauth/token', scopes: {} } },
+            flows: {
+              clientCredentials: {
+                tokenUrl: '/oauth/token',
+                scopes: Object.fromEntries(scopes.map((scope) => [scope, scope])),
+              },
+            },
           },
           bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
         },

@@ -36,7 +36,7 @@ export interface ServerSettings {
 }
 
 /** Told of every refused call by a known caller, for the audit. */
-export type DenialListener = (call: Call, reason: string, request: FastifyRequest) => void
+type DenialListener = (call: Call, reason: string, request: FastifyRequest) => void
 
 export interface ServerParts {
   readonly settings: ServerSettings
@@ -47,11 +47,13 @@ export interface ServerParts {
 }
 
 /** The names of the response headers that carry the tracking id; the first is what ISC sends. */
-export const trackingHeaders = ['SLPT-Request-ID', 'X-Request-Id'] as const
+const trackingHeaders = ['SLPT-Request-ID', 'X-Request-Id'] as const
 
 // Headers must be there within a minute: the limit plus the interval in which Node looks for late ones.
 const headersTimeoutMs = 50_000
 const timeoutCheckMs = 5_000
+// Longer than the minute that load balancers keep an idle connection, or they send a request into one that just closed.
+const keepAliveMs = 72_000
 
 /** Builds the server; it listens to nothing yet. */
 export async function createServer(parts: ServerParts): Promise<FastifyInstance> {
@@ -109,6 +111,7 @@ function makeServer({ tls }: ServerSettings, listener: RequestListener): Server 
     // A rightful upload may take hours; its own reader watches its rate.
     requestTimeout: 0,
     connectionsCheckingInterval: timeoutCheckMs,
+    keepAliveTimeout: keepAliveMs,
   }
   const server =
     tls === undefined

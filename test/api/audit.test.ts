@@ -76,10 +76,10 @@ describe('the audit has a row', () => {
     await fetch(`${api.url}/beta/sources`, { headers: { authorization: `Bearer ${client.token}` } })
     await expect.poll(() => audit('outcome=denied&count=true')).toHaveLength(3)
     const rows = await audit('outcome=denied')
-    expect(rows.find((row) => row.target?.type === 'faultSample')).toMatchObject({
+    expect(rows.find((row) => row.target?.name === 'faultSample')).toMatchObject({
       action: 'ACCESS_DENIED',
       actor: { name: 'Muster Administrator' },
-      target: { id: 'forbidden' },
+      target: { type: 'OPERATION', id: 'forbidden' },
       detail: 'This source is not yours.',
       trackingId: inside.headers.get('x-request-id'),
     })
