@@ -46,7 +46,7 @@ export interface App {
 export interface AppOptions {
   /** The log to write; without it one is opened on standard output. */
   readonly log?: Logger
-  /** Called at each step of a run, before it goes on; tests end the process there. */
+  /** Called at each step of an upload and its run, before it goes on; tests end the process there. */
   readonly onStep?: RunServices['onStep']
 }
 
@@ -57,6 +57,7 @@ interface Services {
   readonly masterKey: MasterKey
   readonly spool: Spool
   readonly wake: () => void
+  readonly onStep: RunServices['onStep']
 }
 
 type Undo = () => Promise<unknown>
@@ -81,7 +82,8 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     }
   }
   try {
-    const { url, bootstrap, drain } = await start(config, log, undo, options.onStep)
+    const onStep = options.onStep ?? (() => undefined)
+    const { url, bootstrap, drain } = await start(config, log, undo, onStep)
     let closed: Promise<void> | undefined
     const close = (): Promise<void> => {
       drain()
@@ -98,7 +100,7 @@ async function start(
   config: Config,
   log: Logger,
   undo: Undo[],
-  onStep: AppOptions['onStep'],
+  onStep: RunServices['onStep'],
 ): Promise<Pick<App, 'url' | 'bootstrap' | 'drain'>> {
   const key = parseMasterKey(await masterKey(config))
   const db = await openStore(config, log, undo)
@@ -115,14 +117,21 @@ async function start(
       firstLoad: shortcuts === 'all' || shortcuts === 'first-load',
       buckets: shortcuts === 'all' || shortcuts === 'buckets',
     },
-    onStep: onStep ?? (() => undefined),
+    onStep,
     leaseSeconds: config.leaseSeconds,
     concurrency: config.concurrentRuns,
     log: (level, message, fields) => log[level](fields ?? {}, message),
   })
   const stopWorker = once(() => worker.stop())
   undo.push(stopWorker)
-  const services: Services = { config, db, masterKey: key, spool, wake: () => worker.wake() }
+  const services: Services = {
+    config,
+    db,
+    masterKey: key,
+    spool,
+    wake: () => worker.wake(),
+    onStep,
+  }
   let url = ''
   const api = await assembleApi({
     db,
@@ -142,10 +151,10 @@ async function start(
 
 /** The routes of all resources but clients and audit, which belong to the API itself. */
 function resourceRoutes(services: Services): Route[] {
-  const { config, db, spool, wake } = services
+  const { config, db, spool, wake, onStep } = services
   return [
     ...sourceRoutes(services),
-    ...loadAccountsRoutes({ db, spool, wake, maxUploadBytes: config.maxUploadBytes }),
+    ...loadAccountsRoutes({ db, spool, wake, onStep, maxUploadBytes: config.maxUploadBytes }),
     ...schemaRoutes(services),
     ...settingsRoutes(services),
     ...taskStatusRoutes(services),

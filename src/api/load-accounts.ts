@@ -6,6 +6,7 @@ import type { Caller } from '../core/access.ts'
 import { RequestError } from '../core/errors.ts'
 import type { Source } from '../core/source.ts'
 import { busyMessage } from '../core/task.ts'
+import type { RunServices } from '../run/job.ts'
 import type { Spool } from '../run/spool.ts'
 import { tooLarge } from '../run/spool.ts'
 import { submitAggregation } from '../run/submit.ts'
@@ -28,6 +29,8 @@ export interface LoadAccountsServices {
   readonly maxUploadBytes: number
   /** Tells the workers of this process that there is a task. */
   readonly wake: () => void
+  /** Called when the upload is stored and when its task is written; a test ends the process there. */
+  readonly onStep?: RunServices['onStep']
 }
 
 const multipart = 'multipart/form-data'
@@ -71,8 +74,10 @@ async function loadAccounts(
   const { id } = request.params as { readonly id: string }
   const source = await requireSource(services.db, call.caller, id)
   const form = await readBody(services, request.raw, source)
+  await services.onStep?.('stored')
   const strict = prefersStrict(request)
   const { kind, task } = await submit(services, source, call.caller, form, strict)
+  await services.onStep?.('submitted')
   if (strict) reply.header('preference-applied', 'handling=strict')
   if (kind === 'conflict') {
     throw new RequestError('conflict', busyMessage, {

@@ -37,7 +37,11 @@ export async function aggregate(
     const phases = startPhases((name) => (progress.phase = name))
     const { path, dialect, layout, prefix, keys } = job
     const database = services.db.settings
-    const collecting = startCollecting({ path, dialect, layout, prefix, keys, database }, signal)
+    const collecting = startCollecting(
+      { path, dialect, layout, prefix, keys, database },
+      signal,
+      () => services.onStep('staging'),
+    )
     progress.read = collecting.progress
     let load: Load | null = null
     try {

@@ -50,10 +50,14 @@ function threadUrl(): URL {
   )
 }
 
-/** Starts the thread. Aborting `signal` fails the call that is under way with its reason. */
+/**
+ * Starts the thread. Aborting `signal` fails the call that is under way with its reason. `onRows` is called after each
+ * buffer of rows that was written, and waited for.
+ */
 export function startCollecting(
   input: Omit<ThreadInput, 'shared'>,
   signal: AbortSignal,
+  onRows: () => void | Promise<void> = () => undefined,
 ): Collecting {
   const shared = new SharedArrayBuffer(sharedBytes)
   const words = new Int32Array(shared)
@@ -142,6 +146,7 @@ export function startCollecting(
     answer: Extract<Answer, { kind: 'rows' }>,
   ): Promise<void> => {
     await copy.write(Buffer.from(answer.buffer, 0, answer.length))
+    await onRows()
     // A small last buffer may still wait in the socket; full ones were drained, and go back to the thread.
     if (answer.buffer.byteLength === chunkBytes && answer.length > chunkBytes / 2) {
       returns.postMessage(answer.buffer, [answer.buffer])

@@ -31,15 +31,17 @@ export interface Ways {
   readonly buckets: boolean
 }
 
-/** The moments of a run at which a test cuts it off. */
+/** The moments of an upload and its run at which a test cuts them off, in their order. */
 export type Step =
+  | 'stored'
+  | 'submitted'
   | 'claimed'
-  | 'collecting'
+  | 'staging'
   | 'staged'
   | 'planned'
   | 'applied'
   | 'committed'
-  | 'cleaned'
+  | 'cleaning'
 
 /** What runs need of the process. */
 export interface RunServices {

@@ -316,7 +316,8 @@ async function sweep(options: WorkerOptions): Promise<void> {
 async function cleanUp(options: WorkerOptions): Promise<void> {
   const { db, spool } = options
   await dropOrphanTables(db)
-  for (const name of await takeEndedSpoolFiles(db, spool.node)) await spool.remove(name)
+  const ended = await takeEndedSpoolFiles(db, spool.node)
+  if (ended.length > 0) await options.onStep('cleaning')
+  for (const name of ended) await spool.remove(name)
   await spool.sweep(await listSpoolFiles(db, spool.node), orphanFileMs)
-  await options.onStep('cleaned')
 }
