@@ -160,7 +160,7 @@ function resourceRoutes(services: Services): Route[] {
     ...taskStatusRoutes(services),
     ...runRoutes(services),
     ...accountAggregationRoutes(services),
-    // ROUTES (API-2): accountRoutes
+    ...accountRoutes(services),
   ]
 }
 
