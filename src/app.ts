@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
 import { accountAggregationRoutes } from './api/account-aggregations.ts'
+import { accountRoutes } from './api/accounts.ts'
 import { assembleApi } from './api/assemble.ts'
 import { ensureBootstrapClient } from './api/bootstrap.ts'
 import type { Bootstrap } from './api/bootstrap.ts'
