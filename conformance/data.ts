@@ -14,7 +14,7 @@ export const header =
 export function accountsCsv(count: number, first = 1): string {
   const rows = Array.from({ length: count }, (_, index) => {
     const id = String(first + index).padStart(4, '0')
-    return `${id},user-${id},Given ${id},Family ${id},user-${id}@example.com,Site ${index % 3},,staff,2024-01-15,`
+    return `${id},user-${id},Given ${id},Family ${id},user-${id}@example.com,Site ${(first + index) % 3},,staff,2024-01-15,`
   })
   return `${[header, ...rows].join('\n')}\n`
 }

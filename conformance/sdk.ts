@@ -76,7 +76,6 @@ export interface Sdk {
     changes: Change[],
   ) => Promise<Answer<AnySchema>>
   readonly deleteSchema: (sourceId: string, id: string) => Promise<Answer<unknown>>
-  readonly schemaCsv: (sourceId: string) => Promise<Answer<unknown>>
   readonly listAccounts: (page: Page) => Promise<Answer<AnyAccount[]>>
   readonly getAccount: (id: string) => Promise<Answer<AnyAccount>>
 }
@@ -133,7 +132,6 @@ export function v3(configuration: Configuration): Sdk {
     patchSchema: (sourceId, schemaId, jsonPatchOperation) =>
       sources.updateSourceSchema({ sourceId, schemaId, jsonPatchOperation }),
     deleteSchema: (sourceId, schemaId) => sources.deleteSourceSchema({ sourceId, schemaId }),
-    schemaCsv: (id) => sources.getAccountsSchema({ id }),
     listAccounts: (page) => accounts.listAccounts(page),
     getAccount: (id) => accounts.getAccount({ id }),
   }
@@ -161,7 +159,6 @@ export function beta(configuration: Configuration): AggregatingSdk {
     patchSchema: (sourceId, schemaId, jsonPatchOperationBeta) =>
       sources.updateSourceSchema({ sourceId, schemaId, jsonPatchOperationBeta }),
     deleteSchema: (sourceId, schemaId) => sources.deleteSourceSchema({ sourceId, schemaId }),
-    schemaCsv: (sourceId) => sources.getSourceAccountsSchema({ sourceId }),
     listAccounts: (page) => accounts.listAccounts(page),
     getAccount: (id) => accounts.getAccount({ id }),
     importAccounts: (sourceId, options) => sources.importAccounts({ sourceId, ...options }),
@@ -194,7 +191,6 @@ export function v2024(configuration: Configuration): AggregatingSdk {
     patchSchema: (sourceId, schemaId, jsonPatchOperationV2024) =>
       sources.updateSourceSchema({ sourceId, schemaId, jsonPatchOperationV2024 }),
     deleteSchema: (sourceId, schemaId) => sources.deleteSourceSchema({ sourceId, schemaId }),
-    schemaCsv: (id) => sources.getAccountsSchema({ id }),
     listAccounts: (page) => accounts.listAccounts(page),
     getAccount: (id) => accounts.getAccount({ id }),
     importAccounts: (id, options) => sources.importAccounts({ id, ...options }),

@@ -165,11 +165,6 @@ describe.each<[string, Sdk]>([
     expect((await refusal(sdk.getSchema(sourceId, idOf(group.data)))).status).toBe(404)
   })
 
-  it('gets the CSV template of the account schema', async () => {
-    const { data } = await sdk.schemaCsv(await delimitedSource(sdk))
-    expect(String(data).trim()).toBe(header)
-  })
-
   it('gets 404 in the shape of the contract for what is not there', async () => {
     const id = 'f'.repeat(32)
     expect(await refusal(sdk.getSource(id))).toMatchObject({ status: 404, data: errorBody })

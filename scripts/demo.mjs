@@ -101,14 +101,10 @@ async function createSource(api) {
     displayAttribute: 'displayName',
     attributes: columns,
   })
-  say(`  Source ${bold('HR')} with ${columns.length} columns: ${dim(names())}`)
+  const typed = columns.filter(({ type }) => type !== 'STRING')
+  const names = typed.map(({ name, type }) => `${name} ${type}`).join(', ')
+  say(`  Source ${bold('HR')} with ${columns.length} columns, among them ${names}`)
   return source
-}
-
-function names() {
-  return columns
-    .map(({ name, type }) => (type === 'STRING' ? name : `${name} (${type})`))
-    .join(', ')
 }
 
 /** Uploads a file as the part `file` of a form, follows the task to its end, and says what came of it. */

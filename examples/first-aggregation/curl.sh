@@ -11,10 +11,16 @@ token=$(curl -fsS "$SAIL_BASE_URL/oauth/token" \
   field .access_token)
 api() { curl -fsS -H "Authorization: Bearer $token" "$@"; }
 
-source=$(api "$SAIL_BASE_URL/v2025/sources?provisionAsCsv=true" -H 'Content-Type: application/json' \
-  -d "{\"name\": \"HR by curl $(date +%s)-$$\", \"owner\": null, \"connector\": \"delimited-file-angularsc\"}" |
-  field .id)
+made=$(api "$SAIL_BASE_URL/v2025/sources?provisionAsCsv=true" -H 'Content-Type: application/json' \
+  -d "{\"name\": \"HR by curl $(date +%s)-$$\", \"owner\": null, \"connector\": \"delimited-file-angularsc\"}")
+source=$(field .id <<<"$made")
+schema=$(field .schemas[0].id <<<"$made")
 echo "source   $source"
+
+# The file has a column more than the schema that a new source gets.
+api -X PATCH "$SAIL_BASE_URL/v2025/sources/$source/schemas/$schema" -o /dev/null \
+  -H 'Content-Type: application/json-patch+json' \
+  -d '[{ "op": "add", "path": "/attributes/-", "value": { "name": "badge", "type": "INT" } }]'
 
 task=$(api "$SAIL_BASE_URL/v2025/sources/$source/load-accounts" -F file=@hr.csv | field .task.id)
 echo "task     $task"
@@ -30,6 +36,6 @@ api -G "$SAIL_BASE_URL/v2025/accounts" \
   --data-urlencode "filters=sourceId eq \"$source\"" --data-urlencode 'sorters=nativeIdentity' |
   field '.map((account) => "account  " + account.nativeIdentity + "  " + account.name).join("\n")'
 
-# The row of 1006 has a day that does not exist.
+# The badge of 1006 is no number.
 api "$SAIL_BASE_URL/muster/v1/runs/$task/rejects" |
   field '.map((reject) => "reject   line " + reject.position + ": " + reject.reason).join("\n")'

@@ -26,6 +26,15 @@ const { data: source } = await sources.createSource({
 })
 console.log(`source   ${source.id}`)
 
+// The file has a column more than the schema that a new source gets.
+await sources.updateSourceSchema({
+  sourceId: source.id,
+  schemaId: source.schemas[0].id,
+  jsonPatchOperationV2024: [
+    { op: 'add', path: '/attributes/-', value: { name: 'badge', type: 'INT' } },
+  ],
+})
+
 // A File or a Blob: of a stream this SDK would send the text "[object Object]".
 const file = new File([await readFile(new URL('hr.csv', import.meta.url))], 'hr.csv')
 const { data: submitted } = await sources.importAccounts({ id: source.id, file })
