@@ -68,23 +68,46 @@ export function encodeCell(
 function encodeText(scanner: RecordScanner, column: number, writer: RowWriter): 'good' | 'nul' {
   if (scanner.cellForm[column] === quotedDoubled) {
     const undone = cellBytes(scanner, column)
-    return encodeBytes(undone, 0, undone.length, writer)
+    const view = new DataView(undone.buffer, undone.byteOffset, undone.length)
+    return encodeBytes(undone, view, 0, undone.length, writer)
   }
-  return encodeBytes(
-    scanner.bytes,
-    scanner.cellStart[column] ?? 0,
-    scanner.cellEnd[column] ?? 0,
-    writer,
-  )
+  const start = scanner.cellStart[column] ?? 0
+  return encodeBytes(scanner.bytes, scanner.view, start, scanner.cellEnd[column] ?? 0, writer)
 }
 
-function encodeBytes(from: Buffer, start: number, end: number, writer: RowWriter): 'good' | 'nul' {
-  const to = writer.bytes
+/**
+ * Copies bytes as a JSON string. Four at a time while none of them needs an escape: `hit` has a high bit set where a byte
+ * is a control character, a quotation mark or a backslash.
+ */
+function encodeBytes(
+  from: Buffer,
+  view: DataView,
+  start: number,
+  end: number,
+  writer: RowWriter,
+): 'good' | 'nul' {
+  const { bytes: to, view: toView } = writer
   let { at } = writer
   to[at] = quotationMark
   at += 1
-  for (let index = start; index < end; index += 1) {
+  let index = start
+  while (index < end) {
+    if (index + 4 <= end) {
+      const word = view.getInt32(index, true)
+      const x = word ^ 0x22222222
+      const y = word ^ 0x5c5c5c5c
+      const hit =
+        (((word - 0x20202020) & ~word) | ((x - 0x01010101) & ~x) | ((y - 0x01010101) & ~y)) &
+        0x80808080
+      if (hit === 0) {
+        toView.setInt32(at, word, true)
+        at += 4
+        index += 4
+        continue
+      }
+    }
     const byte = from[index] ?? 0
+    index += 1
     if (byte >= space && byte !== quotationMark && byte !== backslash) {
       to[at] = byte
       at += 1

@@ -4,6 +4,7 @@ import { attachPartition, lockSource } from '../store/apply.ts'
 import {
   addPrimaryKey,
   createFirstLoad,
+  dropRangeCheck,
   findDuplicateIds,
   replaceDuplicates,
 } from '../store/first-load.ts'
@@ -34,7 +35,7 @@ export async function loadFirst(job: Job, collecting: Collecting): Promise<Load 
   const { connection, run, services } = job
   await connection.query('begin')
   try {
-    await createFirstLoad(connection, job.partition, run.number)
+    await createFirstLoad(connection, job.source.id, run.number)
     const takeRejects = rejectTaker(services.db, job)
     const copy = copyRows(connection, job.partition, true)
     const pass = await collecting.stage('all', false, copy, takeRejects)
@@ -121,6 +122,7 @@ async function apply(job: Job, accounts: number, finish: Finish): Promise<'appli
   if (!(await holdsLease(connection, job.lease))) throw new LeaseLostError()
   if (locked.accountsVersion !== job.before.accountsVersion) return 'stale'
   await attachPartition(connection, source.id)
+  await dropRangeCheck(connection, source.id)
   await job.services.onStep('applied')
   if (!(await holdsLease(connection, job.lease))) throw new LeaseLostError()
   await finish(connection, { accounts, changed: true })

@@ -4,13 +4,14 @@ import type { PlanCounts } from '../core/plan.ts'
 import type { TaskMessage } from '../core/task.ts'
 import { applyPlan, lockSource } from '../store/apply.ts'
 import {
-  countMatched,
-  countPlanned,
   buildPlan,
+  countPlanned,
   dropRemovals,
-  takeCollisions,
   type PlanInput,
   type PlannedChanges,
+  type PlannedRead,
+  preferIndexes,
+  takeCollisions,
 } from '../store/plans.ts'
 import { updateRun } from '../store/runs.ts'
 import {
@@ -88,31 +89,13 @@ async function plan(
 ): Promise<Load> {
   const { connection, run } = job
   await analyzeStaging(connection, run.number)
-  const input: PlanInput = {
-    runId: job.task.id,
-    runNumber: run.number,
-    range: job.range,
-    compared: staged.compared,
-  }
-  let changes = await buildPlan(connection, input)
+  let changes = await diffStaged(job, staged)
   if (changes.collisions > 0) {
-    const collisions = await takeCollisions(connection, run.number)
-    await rejectRows(
-      job,
-      collecting,
-      takeRejects,
-      collisions.map((row) => ({
-        position: row.position,
-        nativeIdentity: row.native_identity,
-        code: 'collision' as const,
-        reason: 'The identity has the account id of another account of this source.',
-      })),
-    )
-    changes = await buildPlan(connection, input)
+    await rejectCollisions(job, collecting, takeRejects)
+    changes = await diffStaged(job, staged)
   }
   const stagedRows = await countStaged(connection, run.number)
   await updateRun(connection, job.task.id, { stagedRows })
-  const matched = await countMatched(connection, run.number, job.range)
   const { compared } = staged
   const clean = compared === null ? 0 : compared.stored - compared.dirtyStored
   const counts: PlanCounts = {
@@ -120,9 +103,10 @@ async function plan(
     created: changes.created,
     updated: changes.updated,
     removed: changes.removed,
-    unchanged: clean + matched - changes.updated,
+    unchanged: clean + changes.matched - changes.updated,
   }
-  const planned = { stagedRows, planRows: await countPlanned(connection, run.number), changes }
+  const planRows = await countPlanned(connection, run.number)
+  const planned = { stagedRows, planRows, changes, few: compared !== null }
   return {
     counts,
     records: staged.pass.records,
@@ -134,10 +118,52 @@ async function plan(
   }
 }
 
+/** Makes the plan table in one transaction, so that its settings end with it. */
+async function diffStaged(job: Job, staged: Staged): Promise<PlannedRead> {
+  const { connection, run } = job
+  await connection.query('begin')
+  try {
+    const changes = await buildPlan(connection, {
+      runId: job.task.id,
+      runNumber: run.number,
+      range: job.range,
+      compared: staged.compared,
+      stagedRows: await countStaged(connection, run.number),
+    })
+    await connection.query('commit')
+    return changes
+  } catch (error) {
+    await connection.query('rollback').catch(() => undefined)
+    throw error
+  }
+}
+
+async function rejectCollisions(
+  job: Job,
+  collecting: Collecting,
+  takeRejects: ReturnType<typeof rejectTaker>,
+): Promise<void> {
+  const collisions = await takeCollisions(job.connection, job.run.number)
+  const reason = 'The identity has the account id of another account of this source.'
+  await rejectRows(
+    job,
+    collecting,
+    takeRejects,
+    collisions.map((row) => ({
+      position: row.position,
+      nativeIdentity: row.native_identity,
+      code: 'collision' as const,
+      reason,
+    })),
+  )
+}
+
 interface Planned {
   readonly stagedRows: number
   readonly planRows: number
   readonly changes: PlannedChanges
+  /** Whether a comparison has shown that few accounts are concerned, so that indexes are the way to them. */
+  readonly few: boolean
 }
 
 async function apply(
@@ -165,6 +191,7 @@ async function apply(
       )
     }
     if (!removals) await dropRemovals(connection, run.number)
+    if (planned.few) await preferIndexes(connection)
     const changes = removals ? planned.changes : { ...planned.changes, removed: 0 }
     await applyPlan(connection, source.id, run.number, changes)
     await job.services.onStep('applied')

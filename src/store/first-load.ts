@@ -1,6 +1,6 @@
 // The table of a first load: made, filled and keyed in one transaction, then attached as a partition.
 import type { Queryable } from './database.ts'
-import { quoteName, stagingName } from './names.ts'
+import { accountRange, partitionName, quoteName, stagingName } from './names.ts'
 
 /**
  * Makes the table. Rows name the run by a default, which saves a column of the COPY. Without a key: COPY into a table
@@ -8,11 +8,16 @@ import { quoteName, stagingName } from './names.ts'
  */
 export async function createFirstLoad(
   tx: Queryable,
-  partition: string,
+  sourceId: string,
   runNumber: number,
 ): Promise<void> {
-  const table = quoteName(partition)
+  const table = quoteName(partitionName(sourceId))
   await tx.query(`create table ${table} (like account including defaults including comments)`)
+  // Checked while rows come in, so that attaching need not read the table again (0.05 s instead of 0.2 s a million).
+  const { low, high } = accountRange(sourceId)
+  await tx.query(
+    `alter table ${table} add constraint in_range check (id >= '${low}' and id < '${high}')`,
+  )
   await tx.query(`alter table ${table} alter column opened_run set default ${BigInt(runNumber)}`)
 }
 
@@ -67,4 +72,11 @@ export async function replaceDuplicates(
      from ${staging} s where not exists (select from ${table} t where t.id = s.id)`,
   )
   return removed.rowCount - inserted.rowCount
+}
+
+/** Drops the check that attaching has taken the place of. */
+export async function dropRangeCheck(tx: Queryable, sourceId: string): Promise<void> {
+  await tx.query(
+    `alter table ${quoteName(partitionName(sourceId))} drop constraint if exists in_range`,
+  )
 }

@@ -13,6 +13,8 @@ export interface PlanInput {
    * those accounts can be missing. Null when the whole file was staged.
    */
   readonly compared: { readonly mask: number; readonly dirtyStored: number } | null
+  /** How many rows are staged, each of another account. */
+  readonly stagedRows: number
 }
 
 /** The changes of a plan by kind. `refreshed`: only the fingerprint is another. */
@@ -25,12 +27,18 @@ export interface PlannedChanges {
   readonly collisions: number
 }
 
-/** Makes the plan table anew and fills it. Staging must be analyzed. */
-export async function buildPlan(q: Queryable, input: PlanInput): Promise<PlannedChanges> {
+/** A plan with the number of stored accounts that were read again. */
+export interface PlannedRead extends PlannedChanges {
+  readonly matched: number
+}
+
+/** Makes the plan table anew and fills it, in the transaction of the caller. Staging must be analyzed. */
+export async function buildPlan(q: Queryable, input: PlanInput): Promise<PlannedRead> {
   const plan = quoteName(planName(input.runNumber))
   const staging = quoteName(stagingName(input.runNumber))
   const { low, high } = input.range
   const runId = fromWireId(input.runId)
+  if (input.compared !== null) await preferIndexes(q)
   await q.query(`drop table if exists ${plan}`)
   await q.query(
     `create unlogged table ${plan} (account_id uuid not null, kind text not null, version bigint)`,
@@ -51,7 +59,10 @@ export async function buildPlan(q: Queryable, input: PlanInput): Promise<Planned
        and not exists (select from reject r where r.task_id = $3::uuid and r.account_id = s.id))`,
     [low, high, runId],
   )
-  if (await mayMiss(q, input)) {
+  // As many stored accounts as the dirty buckets hold were read again: none is missing.
+  const former = await countPlan(q, input.runNumber)
+  const matched = input.stagedRows - former.created
+  if (input.compared === null || matched < input.compared.dirtyStored) {
     const dirty = input.compared
     const inDirty =
       dirty === null
@@ -66,18 +77,16 @@ export async function buildPlan(q: Queryable, input: PlanInput): Promise<Planned
       [low, high, runId],
     )
   }
-  return countPlan(q, input.runNumber)
+  return { ...(await countPlan(q, input.runNumber)), matched }
 }
 
-/** Whether accounts can be missing: not when as many stored accounts were matched as the dirty buckets hold. */
-async function mayMiss(q: Queryable, input: PlanInput): Promise<boolean> {
-  if (input.compared === null) return true
-  const { rows } = await q.query<{ matched: number }>(
-    `select count(*) as matched from ${quoteName(stagingName(input.runNumber))} s
-       join account a on a.id = s.id where a.id >= $1::uuid and a.id < $2::uuid`,
-    [input.range.low, input.range.high],
-  )
-  return (rows[0]?.matched ?? 0) < input.compared.dirtyStored
+/**
+ * Makes the planner look accounts up by index, until the transaction ends. The comparison of buckets has just read the
+ * whole partition, so its pages are in memory; at the usual cost of a page, 1 % of changes took a scan of the table
+ * (2026-11-22, 10,000 of 1 M accounts: diff 1.5 s, history 1.5 s, update 0.9 s; with this 0.2, 0.1 and 0.3 s).
+ */
+export async function preferIndexes(tx: Queryable): Promise<void> {
+  await tx.query('set local random_page_cost = 0.1')
 }
 
 async function countPlan(q: Queryable, runNumber: number): Promise<PlannedChanges> {
@@ -92,20 +101,6 @@ async function countPlan(q: Queryable, runNumber: number): Promise<PlannedChange
     removed: of('removed'),
     collisions: of('collision'),
   }
-}
-
-/** Stored accounts that the file shows: staged ones, without those that a reject alone speaks of. */
-export async function countMatched(
-  q: Queryable,
-  runNumber: number,
-  range: { readonly low: string; readonly high: string },
-): Promise<number> {
-  const { rows } = await q.query<{ matched: number }>(
-    `select count(*) as matched from ${quoteName(stagingName(runNumber))} s
-       join account a on a.id = s.id where a.id >= $1::uuid and a.id < $2::uuid`,
-    [range.low, range.high],
-  )
-  return rows[0]?.matched ?? 0
 }
 
 /** Takes staged rows whose id belongs to another key out of staging and plan; gives where they stood. */
