@@ -223,6 +223,7 @@ create table task (
   progress          text,
   percent_complete  integer     not null default 0,
   attempt           integer     not null default 0,
+  given_up          integer     not null default 0,
   cancel_by         text,
   created_at        timestamptz not null default clock_timestamp(),
   launched_at       timestamptz,
@@ -256,6 +257,7 @@ comment on column task.attributes is 'Counters and facts under the names that cl
 comment on column task.progress is 'What it is doing, as a sentence.';
 comment on column task.percent_complete is 'How far it is, 0 to 100.';
 comment on column task.attempt is 'How often a worker took it; also the fencing token of the one that has it now.';
+comment on column task.given_up is 'How many of these attempts ended because the server was stopped in good order; they do not count as failed.';
 comment on column task.cancel_by is 'Who asked for it to be cancelled; null if nobody.';
 comment on column task.created_at is 'When it was submitted.';
 comment on column task.launched_at is 'When a worker first took it.';

@@ -7,6 +7,7 @@ import { RequestError } from '../core/errors.ts'
 import type { Source } from '../core/source.ts'
 import { busyMessage } from '../core/task.ts'
 import type { RunServices } from '../run/job.ts'
+import { checkUpload } from '../run/check-upload.ts'
 import type { Spool } from '../run/spool.ts'
 import { tooLarge } from '../run/spool.ts'
 import { submitAggregation } from '../run/submit.ts'
@@ -100,6 +101,7 @@ async function submit(
   try {
     const optimized = !disablesOptimization(form.fields.get('disableOptimization'))
     const fields = Object.fromEntries(form.fields)
+    if (form.file !== null) checkUpload(spool.path(form.file.name), source)
     const outcome = await submitAggregation(db, {
       caller,
       source,

@@ -14,6 +14,7 @@ import {
   endTask,
   expireLeasesOfNode,
   findLostRuns,
+  giveUpAttempt,
   keepNodeAlive,
   type Lease,
   maximumAttempts,
@@ -49,6 +50,8 @@ export interface AggregationWorker {
 
 const pollMs = 1000
 const sweepMs = 10_000
+/** How long a stop waits for an apply transaction that has begun. */
+const applyGraceMs = 8000
 /** An upload that no task names is removed after this; its submit may still be under way before. */
 const orphanFileMs = 10 * 60_000
 
@@ -144,9 +147,15 @@ async function runAttempt(
   const { task, lease } = claimed
   const fields = { task: task.id, source: task.sourceId, attempt: lease.fence }
   const abort = new AbortController()
-  const onStop = (): void => abort.abort(stopping.reason)
-  stopping.addEventListener('abort', onStop)
   const progress: Progress = { phase: 'Collecting', read: () => ({ rows: 0, bytes: 0 }) }
+  let grace: NodeJS.Timeout | undefined
+  // An effect that is under way is let finish; whatever comes before it is made anew by the next start.
+  const onStop = (): void => {
+    const stop = (): void => abort.abort(stopping.reason)
+    if (progress.phase === 'Applying') grace = setTimeout(stop, applyGraceMs)
+    else stop()
+  }
+  stopping.addEventListener('abort', onStop)
   const beat = keepLease(options, lease, abort, progress)
   log('info', 'The run begins.', fields)
   try {
@@ -157,6 +166,7 @@ async function runAttempt(
   } finally {
     stopping.removeEventListener('abort', onStop)
     clearInterval(beat)
+    clearTimeout(grace)
     await releaseLease(db, lease).catch(() => undefined)
     await cleanUp(options).catch((error: unknown) => {
       log('warn', 'Cleaning up failed; the next sweep does it.', { error: String(error) })
@@ -208,8 +218,13 @@ async function settle(
   const { log } = options
   const { task, lease } = claimed
   const fields = { task: task.id, source: task.sourceId, attempt: lease.fence }
-  if (error instanceof LeaseLostError || error instanceof StoppedError) {
-    log('warn', 'The attempt stops; the task is resumed elsewhere or after the restart.', fields)
+  if (error instanceof StoppedError) {
+    log('info', 'The attempt stops with the server; the next start resumes the run.', fields)
+    await giveUpAttempt(options.db, lease).catch(() => undefined)
+    return
+  }
+  if (error instanceof LeaseLostError) {
+    log('warn', 'The attempt stops: another worker has the task.', fields)
     return
   }
   const end = endOf(error, lease.fence)

@@ -142,7 +142,7 @@ export async function claimTask(
     const found = await tx.query<{ id: string }>(
       `select task.id
        from task join run on run.task_id = task.id left join lease on lease.task_id = task.id
-       where task.completed_at is null and task.state <> 'held' and run.node = any($1::text[]) and task.attempt < $2
+       where task.completed_at is null and task.state <> 'held' and run.node = any($1::text[]) and task.attempt - task.given_up < $2
          and (lease.task_id is null or lease.expires_at < clock_timestamp())
          and (task.state <> 'queued' or not exists (
            select from task other where other.source_id = task.source_id and other.id <> task.id
@@ -205,6 +205,15 @@ export async function releaseLease(q: Queryable, lease: Lease): Promise<void> {
     lease.holder,
     lease.fence,
   ])
+}
+
+/** Lets a task go because the server stops: the attempt does not count as one that failed. */
+export async function giveUpAttempt(q: Queryable, lease: Lease): Promise<void> {
+  await q.query(
+    `update task set given_up = given_up + 1, modified_at = clock_timestamp()
+     where id = $1::uuid and attempt = $2 and completed_at is null`,
+    [fromWireId(lease.taskId), lease.fence],
+  )
 }
 
 /** Ends the leases of processes of these spool folders that are no more: they are ours alone, and we just started. */
@@ -340,7 +349,7 @@ export async function findLostRuns(
        left join node on node.id = run.node left join lease on lease.task_id = task.id
      where task.completed_at is null and task.state <> 'held'
        and (lease.task_id is null or lease.expires_at < clock_timestamp())
-       and (task.attempt >= $2
+       and (task.attempt - task.given_up >= $2
          or (task.created_at < clock_timestamp() - make_interval(secs => $1)
            and (node.id is null or node.seen_at < clock_timestamp() - make_interval(secs => $1))))`,
     [graceSeconds, maximumAttempts],
