@@ -5,6 +5,7 @@ import type {
   AggregationStatus,
   ApiClient,
   ApiVersion,
+  Change,
   ListQuery,
   LoadAccountsTask,
   NewApiClient,
@@ -13,6 +14,8 @@ import type {
   Page,
   PatchStep,
   Reference,
+  Reject,
+  Run,
   Schema,
   Source,
   SourceSettings,
@@ -89,6 +92,12 @@ export interface Client {
     /** All accounts that match, page after page. */
     all(query?: Omit<ListQuery, 'offset' | 'count'>): AsyncGenerator<Account>
   }
+  /** Muster only: what ISC does not tell of an aggregation. The id is that of its task. */
+  readonly runs: {
+    get(id: string): Promise<Run>
+    changes(id: string, query?: ListQuery & { readonly kind?: string }): Promise<Page<Change>>
+    rejects(id: string, query?: ListQuery): Promise<Page<Reject>>
+  }
   /** Muster only. */
   readonly clients: {
     list(): Promise<readonly ApiClient[]>
@@ -118,6 +127,11 @@ export function createClient(options: ClientOptions): Client {
       status: (taskId) => wire.read('GET', `/account-aggregations/${segment(taskId)}/status`),
     },
     accounts: accountsOf(wire),
+    runs: {
+      get: (id) => wire.read('GET', `/runs/${segment(id)}`, { muster: true }),
+      changes: (id, query) => wire.page(`/runs/${segment(id)}/changes`, query, true),
+      rejects: (id, query) => wire.page(`/runs/${segment(id)}/rejects`, query, true),
+    },
     clients: {
       list: () => wire.read('GET', '/clients', { muster: true }),
       create: (client) => wire.read('POST', '/clients', { muster: true, json: client }),
@@ -152,7 +166,7 @@ interface ReadOptions {
 interface Wire {
   send(method: Call['method'], path: string, options?: ReadOptions): Promise<Response>
   read<T>(method: Call['method'], path: string, options?: ReadOptions): Promise<T>
-  page<T>(path: string, query?: ListQuery): Promise<Page<T>>
+  page<T>(path: string, query?: ListQuery, muster?: boolean): Promise<Page<T>>
   call(call: Call): Promise<Response>
   path(path: string): string
 }
@@ -184,8 +198,8 @@ function openWire(transport: Transport, version: ApiVersion): Wire {
       const response = await send(method, unversioned, options)
       return (await response.json()) as T
     },
-    page: async <T>(unversioned: string, query: ListQuery = {}) => {
-      const response = await send('GET', unversioned, { query })
+    page: async <T>(unversioned: string, query: ListQuery = {}, muster = false) => {
+      const response = await send('GET', unversioned, { query, muster })
       const total = response.headers.get('x-total-count')
       return { items: (await response.json()) as T[], total: total === null ? null : Number(total) }
     },

@@ -171,6 +171,47 @@ export interface Account {
   readonly modified?: string | null
 }
 
+/** A run as Muster keeps it (`/muster/v1/runs/{id}`). */
+export interface Run {
+  readonly id: string
+  readonly state: string
+  readonly sourceId: string
+  readonly fileName: string | null
+  readonly bytes: number | null
+  readonly sha256: string | null
+  readonly phases: readonly {
+    readonly name: string
+    readonly started: string
+    readonly ended: string
+    readonly rows: number
+  }[]
+  readonly counters: Readonly<Record<string, unknown>>
+  /** What the guards found; null before they looked. */
+  readonly verdict: {
+    readonly outcome: string
+    readonly findings: readonly { readonly guard: string }[]
+  } | null
+}
+
+/** An account that a run changed. */
+export interface Change {
+  readonly kind: string
+  readonly accountId: string
+  readonly nativeIdentity: string
+  readonly before: Readonly<Record<string, unknown>> | null
+  readonly after: Readonly<Record<string, unknown>> | null
+}
+
+/** A record that a run could not take. */
+export interface Reject {
+  /** The line on which the record begins. */
+  readonly position: number
+  readonly code: string
+  readonly reason: string
+  readonly raw: string
+  readonly nativeIdentity: string | null
+}
+
 /** What `clients.create` takes (`/muster/v1/clients`). */
 export interface NewApiClient {
   readonly name: string

@@ -1,0 +1,199 @@
+// muster doctor: looks at what is usually wrong, and says what to do about it.
+import { constants } from 'node:fs'
+import { access, stat } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import type { Command } from 'commander'
+import { ApiError } from '../client/index.ts'
+import { baseUrl, connect, credentials, withCommonOptions } from './connection.ts'
+import type { CommonOptions } from './connection.ts'
+import { exitCodes } from './exit-code.ts'
+import { plain, print, printJson } from './terminal.ts'
+
+interface Check {
+  readonly name: string
+  readonly outcome: 'ok' | 'warn' | 'fail'
+  readonly finding: string
+  /** What to do; null when there is nothing to do. */
+  readonly advice: string | null
+}
+
+const patienceMs = 5_000
+
+/** Adds the command. */
+export function addDoctorCommand(program: Command): void {
+  withCommonOptions(program.command('doctor'))
+    .description('look at what is usually wrong and say what to do')
+    .addHelpText('after', '\nExample:\n  muster doctor')
+    .action((options: CommonOptions) => examine(options))
+}
+
+async function examine(options: CommonOptions): Promise<void> {
+  const url = baseUrl(options)
+  const server = await checkServer(url)
+  const checks = [
+    checkNode(),
+    ...server.checks,
+    ...(server.reached ? [await checkCredentials(options)] : []),
+    await checkDataFolder(),
+  ]
+  if (options.json === true) printJson(checks)
+  else {
+    for (const { name, outcome, finding, advice } of checks) {
+      print(`${outcome.padEnd(4)}  ${name}: ${plain(finding)}`)
+      if (advice !== null) print(`      ${advice}`)
+    }
+  }
+  if (checks.some(({ outcome }) => outcome === 'fail')) process.exitCode = exitCodes.failed
+}
+
+function checkNode(): Check {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  const finding = `Node ${process.versions.node}`
+  if (major > 20 || (major === 20 && minor >= 19)) {
+    const old = major < 22
+    return {
+      name: 'node',
+      outcome: old ? 'warn' : 'ok',
+      finding,
+      advice: old ? 'It works, but Node 20 gets no fixes any more: use Node 24.' : null,
+    }
+  }
+  return { name: 'node', outcome: 'fail', finding, advice: 'Install Node 20.19 or later, best 24.' }
+}
+
+async function checkServer(url: string): Promise<{ reached: boolean; checks: Check[] }> {
+  const asked = Date.now()
+  const ready = await ask(`${url}/health/ready`)
+  if (ready instanceof Error) {
+    const advice = 'Start one with `muster serve`, or name another with SAIL_BASE_URL.'
+    return {
+      reached: false,
+      checks: [
+        {
+          name: 'server',
+          outcome: 'fail',
+          finding: `${url} does not answer: ${reasonOf(ready)}`,
+          advice,
+        },
+      ],
+    }
+  }
+  return { reached: true, checks: [await readiness(url, ready), clockCheck(ready, asked)] }
+}
+
+async function readiness(url: string, ready: Response): Promise<Check> {
+  if (ready.ok) return { name: 'server', outcome: 'ok', finding: `${url} is ready`, advice: null }
+  // A tenant of ISC has no page of this name.
+  if (ready.status === 404 || ready.status === 401 || ready.status === 403) {
+    return {
+      name: 'server',
+      outcome: 'ok',
+      finding: `${url} answers (it is no Muster)`,
+      advice: null,
+    }
+  }
+  const body = await ready.text().catch(() => '')
+  const down = [...body.matchAll(/"detail":"([^"]*)"/g)].map(([, detail]) => detail).join(' ')
+  return {
+    name: 'server',
+    outcome: 'fail',
+    finding: `${url} is not ready (${ready.status}). ${down}`.trim(),
+    advice: 'Look into the log of the server; it says what is missing.',
+  }
+}
+
+function clockCheck(response: Response, askedAt: number): Check {
+  const date = Date.parse(response.headers.get('date') ?? '')
+  if (Number.isNaN(date)) {
+    return {
+      name: 'clock',
+      outcome: 'ok',
+      finding: 'the server does not tell its time',
+      advice: null,
+    }
+  }
+  // The header has whole seconds, and the answer took its time.
+  const seconds = Math.max(0, Math.abs(date + 500 - (askedAt + Date.now()) / 2) / 1000 - 1)
+  const finding =
+    seconds < 2 ? 'the same as the server' : `${Math.round(seconds)} s apart from the server`
+  if (seconds <= 30) return { name: 'clock', outcome: 'ok', finding, advice: null }
+  return {
+    name: 'clock',
+    outcome: 'warn',
+    finding,
+    advice: 'Set both clocks by NTP: tokens are judged by time.',
+  }
+}
+
+async function checkCredentials(options: CommonOptions): Promise<Check> {
+  const name = 'credentials'
+  const { clientId, clientSecret } = credentials()
+  const given = process.env['SAIL_ACCESS_TOKEN'] !== undefined
+  if (!given && (clientId === undefined || clientSecret === undefined)) {
+    const missing = clientId === undefined ? 'SAIL_CLIENT_ID' : 'SAIL_CLIENT_SECRET'
+    return {
+      name,
+      outcome: 'fail',
+      finding: `${missing} is not set`,
+      advice:
+        'Set it to what `muster serve` printed at its first start, or to MUSTER_CLIENT_ID and MUSTER_CLIENT_SECRET.',
+    }
+  }
+  try {
+    await connect(options).sources.list({ limit: 1 })
+    return { name, outcome: 'ok', finding: 'accepted, and they may list sources', advice: null }
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 403) {
+      const advice = 'That is fine if this client is for something else.'
+      return { name, outcome: 'warn', finding: 'accepted, but they may not list sources', advice }
+    }
+    const advice = 'Check id and secret; `muster token create` makes new ones.'
+    return { name, outcome: 'fail', finding: reasonOf(error), advice }
+  }
+}
+
+/** The folder of `muster serve`, which need not be on this machine. */
+async function checkDataFolder(): Promise<Check> {
+  const name = 'data folder'
+  const folder = resolve(process.env['MUSTER_DATA_DIR'] ?? 'muster-data')
+  const exists = await stat(folder).then(
+    (info) => info.isDirectory(),
+    () => null,
+  )
+  if (exists === false) {
+    return {
+      name,
+      outcome: 'fail',
+      finding: `${folder} is no folder`,
+      advice: 'Set MUSTER_DATA_DIR to another path.',
+    }
+  }
+  const place = exists === null ? dirname(folder) : folder
+  const writable = await access(place, constants.W_OK).then(
+    () => true,
+    () => false,
+  )
+  if (!writable) {
+    const advice =
+      'Set MUSTER_DATA_DIR to a folder that you may write, if you want to run `muster serve` here.'
+    return { name, outcome: 'warn', finding: `${place} cannot be written`, advice }
+  }
+  const finding =
+    exists === null ? `${folder} will be made by \`muster serve\`` : `${folder} is there`
+  return { name, outcome: 'ok', finding, advice: null }
+}
+
+async function ask(url: string): Promise<Response | Error> {
+  try {
+    return await fetch(url, { signal: AbortSignal.timeout(patienceMs), redirect: 'manual' })
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error))
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error.cause instanceof Error && error.cause.message !== ''
+    ? error.cause.message
+    : error.message
+}

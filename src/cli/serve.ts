@@ -1,0 +1,139 @@
+// muster serve: the one command that is a server and no client of one. Also what is done to its data while it is off.
+import { createApp } from '../app.ts'
+import type { App } from '../app.ts'
+import { ConfigError, readConfig } from '../config.ts'
+import type { Config } from '../config.ts'
+import { rotateKey } from '../rotate-key.ts'
+import { CliError, exitCodes } from './exit-code.ts'
+import { note, printFields } from './terminal.ts'
+
+/** What the command line says in place of the environment. */
+export interface ServeOptions {
+  readonly host?: string
+  readonly port?: string
+  readonly dataDir?: string
+}
+
+const parentWatchMs = 500
+
+/** Runs the server until it is told to stop. */
+export async function serve(options: ServeOptions): Promise<void> {
+  const signals = listenForSignals()
+  const app = await start(readSettings(options))
+  showBanner(app)
+  await signals.first
+  note('Stopping: calls and runs get a few seconds to finish. Another signal ends at once.')
+  await app.close()
+  signals.end()
+}
+
+/** Seals the secrets of a server that is off with a new master key. */
+export async function rotateSecrets(): Promise<void> {
+  const config = readSettings({})
+  try {
+    const { secrets, keyFile } = await rotateKey(config, process.env)
+    note(
+      keyFile === null
+        ? 'Done. From now on start every node with the new key in MUSTER_KEY, and keep the old one for old backups.'
+        : `Done. The new key is in ${keyFile}; keep the old one for old backups of the database.`,
+    )
+    printFields([['secrets', String(secrets)]])
+  } catch (error) {
+    throw readable(error)
+  }
+}
+
+function readSettings(options: ServeOptions): Config {
+  const { host, port, dataDir } = options
+  try {
+    return readConfig({
+      ...process.env,
+      ...(host !== undefined && { MUSTER_HOST: host }),
+      ...(port !== undefined && { MUSTER_PORT: port }),
+      ...(dataDir !== undefined && { MUSTER_DATA_DIR: dataDir }),
+    })
+  } catch (error) {
+    throw readable(error)
+  }
+}
+
+async function start(config: Config): Promise<App> {
+  try {
+    return await createApp(config)
+  } catch (error) {
+    throw readable(error)
+  }
+}
+
+function readable(error: unknown): unknown {
+  if (!(error instanceof ConfigError)) return error
+  return new CliError(exitCodes.usage, error.message, error.hint)
+}
+
+/** URLs and, when they were drawn just now, credentials. On stderr: stdout is the log, which is kept and shipped. */
+function showBanner({ url, bootstrap }: App): void {
+  const lines = [
+    '',
+    'Muster is ready.',
+    '',
+    `  API     ${url}/v2025`,
+    `  Docs    ${url}/docs`,
+    `  Health  ${url}/health/ready`,
+    '',
+  ]
+  if (bootstrap.clientSecret !== null) {
+    lines.push(
+      '  These credentials may do everything. They are shown now and never again:',
+      '',
+      `  SAIL_BASE_URL=${url}`,
+      `  SAIL_CLIENT_ID=${bootstrap.clientId}`,
+      `  SAIL_CLIENT_SECRET=${bootstrap.clientSecret}`,
+      '',
+    )
+  }
+  for (const line of lines) note(line)
+}
+
+/** `first` resolves at the first request to stop; a second one ends the process at once. */
+function listenForSignals(): { readonly first: Promise<void>; end(): void } {
+  const { promise, resolve } = defer()
+  let asked = false
+  const onSignal = (signal: 'SIGINT' | 'SIGTERM'): void => {
+    if (asked) process.exit(signal === 'SIGINT' ? exitCodes.interrupted : 143)
+    asked = true
+    resolve()
+  }
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  const watch = watchParent(resolve)
+  return {
+    first: promise,
+    end: () => {
+      clearInterval(watch)
+      process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+    },
+  }
+}
+
+/**
+ * npm and its shell die at once on a signal and do not pass it on; what they started is then an orphan with another
+ * parent. Started by npm, a change of the parent is a request to stop.
+ */
+function watchParent(stop: () => void): NodeJS.Timeout | undefined {
+  const byNpm =
+    process.env['npm_command'] !== undefined || process.env['npm_lifecycle_event'] !== undefined
+  if (!byNpm) return undefined
+  const parent = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid !== parent) stop()
+  }, parentWatchMs)
+  timer.unref()
+  return timer
+}
+
+function defer(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let settle = (): void => {}
+  const promise = new Promise<void>((resolve) => {
+    settle = resolve
+  })
+  return { promise, resolve: () => settle() }
+}

@@ -1,0 +1,242 @@
+// muster source create|list|get|delete.
+import { createInterface } from 'node:readline/promises'
+import type { Command } from 'commander'
+import type { AttributeDefinition, Client, Schema, Source } from '../client/index.ts'
+import { connect, withCommonOptions } from './connection.ts'
+import type { CommonOptions } from './connection.ts'
+import { CliError, exitCodes } from './exit-code.ts'
+import { chooseDisplay, chooseIdentity, sampleFile } from './file-sample.ts'
+import type { FileSample } from './file-sample.ts'
+import { findSource } from './find-source.ts'
+import { followTask, reportTask } from './follow-task.ts'
+import { note, plain, print, printFields, printJson, printTable, show } from './terminal.ts'
+
+interface CreateOptions extends CommonOptions {
+  readonly from: string
+  readonly idColumn?: string
+  readonly nameColumn?: string
+  readonly delimiter?: string
+  readonly encoding?: string
+  readonly merge?: readonly string[]
+  readonly description?: string
+  readonly deleteThreshold?: string
+}
+
+/** Adds the commands of sources. */
+export function addSourceCommands(program: Command): void {
+  const source = program.command('source').description('make, show and delete sources')
+  withCommonOptions(source.command('create'))
+    .argument('<name>', 'what the source is called')
+    .description('make a source and its schema from the first line of a file')
+    .requiredOption('--from <file>', 'the file whose first line names the columns')
+    .option('--id-column <column>', 'the column that identifies an account')
+    .option('--name-column <column>', 'the column that people know an account by')
+    .option('--delimiter <character>', 'what stands between cells; \\t for a tab')
+    .option('--encoding <name>', 'the encoding of the file, where it is not UTF-8 or UTF-16')
+    .option('--merge <column...>', 'columns with several values, one row for each')
+    .option('--description <text>', 'what the source is for')
+    .option('--delete-threshold <percent>', 'skip removals above this share; default 10')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  muster source create HR --from hr.csv\n  muster source create Groups --from groups.csv --id-column id --merge groups',
+    )
+    .action((name: string, options: CreateOptions) => create(name, options))
+  withCommonOptions(source.command('list'))
+    .description('list the sources')
+    .addHelpText('after', '\nExample:\n  muster source list --json | jq -r ".[].name"')
+    .action((options: CommonOptions) => list(options))
+  withCommonOptions(source.command('get'))
+    .argument('<source>', 'name or id')
+    .description('show a source and its account schema')
+    .addHelpText('after', '\nExample:\n  muster source get HR')
+    .action((nameOrId: string, options: CommonOptions) => get(nameOrId, options))
+  withCommonOptions(source.command('delete'))
+    .argument('<source>', 'name or id')
+    .description('delete a source with its accounts')
+    .option('--yes', 'do not ask')
+    .option('--no-wait', 'do not wait until its accounts are gone')
+    .addHelpText('after', '\nExample:\n  muster source delete HR --yes')
+    .action((nameOrId: string, options: DeleteOptions) => remove(nameOrId, options))
+}
+
+async function create(name: string, options: CreateOptions): Promise<void> {
+  const client = connect(options)
+  const given = options.delimiter === String.raw`\t` ? '\t' : options.delimiter
+  if (given !== undefined && given.length !== 1) {
+    throw new CliError(exitCodes.usage, '--delimiter must be one character.')
+  }
+  const threshold = percent(options.deleteThreshold)
+  const sample = await sampleFile(options.from, given ?? null, options.encoding ?? null)
+  const merge = options.merge ?? []
+  for (const column of merge) requireColumn(sample, '--merge', column)
+  const identity = options.idColumn ?? null
+  if (identity !== null) requireColumn(sample, '--id-column', identity)
+  const chosen =
+    identity === null
+      ? chooseIdentity(sample, merge.length > 0)
+      : { column: identity, why: 'as given' }
+  if (options.nameColumn !== undefined) requireColumn(sample, '--name-column', options.nameColumn)
+  const display =
+    options.nameColumn === undefined
+      ? chooseDisplay(sample, chosen.column)
+      : { column: options.nameColumn, why: 'as given' }
+
+  const source = await client.sources.create(
+    {
+      name,
+      connector: 'delimited-file-angularsc',
+      ...(options.description !== undefined && { description: options.description }),
+      ...(threshold !== undefined && { deleteThreshold: threshold }),
+      connectorAttributes: {
+        delimiter: sample.delimiter,
+        mergeRows: merge.length > 0,
+        mergeColumns: merge,
+        ...(options.encoding !== undefined && { fileEncoding: options.encoding }),
+      },
+    },
+    { provisionAsCsv: true },
+  )
+  const schema = await setSchema(client, source, {
+    identityAttribute: chosen.column,
+    displayAttribute: display.column,
+    attributes: sample.columns.map((column) => attributeOf(column, merge.includes(column))),
+  })
+  note(`Identity column: ${plain(chosen.column)} (${chosen.why}).`)
+  note(`Name column: ${plain(display.column)} (${display.why}).`)
+  if (options.json === true) return printJson({ ...source, schema })
+  showSource(source, schema)
+}
+
+/** Gives the new source its schema; a source that cannot have it is taken back, so that nothing is half made. */
+async function setSchema(
+  client: Client,
+  source: Source,
+  wanted: Pick<Schema, 'identityAttribute' | 'displayAttribute' | 'attributes'>,
+): Promise<Schema> {
+  try {
+    const schemas = await client.schemas.list(source.id)
+    const account = schemas.find(({ name }) => name === 'account')
+    if (account === undefined) {
+      return await client.schemas.create(source.id, {
+        name: 'account',
+        nativeObjectType: 'User',
+        ...wanted,
+      })
+    }
+    return await client.schemas.replace(source.id, { ...account, ...wanted })
+  } catch (error) {
+    await client.sources
+      .delete(source.id)
+      .catch(() => note(`The source ${source.id} could not be taken back.`))
+    throw error
+  }
+}
+
+function attributeOf(name: string, isMulti: boolean): AttributeDefinition {
+  return {
+    name,
+    nativeName: null,
+    type: 'STRING',
+    schema: null,
+    description: null,
+    isMulti,
+    isEntitlement: false,
+    isGroup: false,
+  }
+}
+
+function requireColumn(sample: FileSample, option: string, column: string): void {
+  if (sample.columns.includes(column)) return
+  throw new CliError(
+    exitCodes.usage,
+    `${option}: the file has no column "${column}".`,
+    `Its columns are ${sample.columns.join(', ')}.`,
+  )
+}
+
+function percent(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  if (/^\d{1,3}$/.test(text) && Number(text) <= 100) return Number(text)
+  throw new CliError(exitCodes.usage, '--delete-threshold must be a whole number from 0 to 100.')
+}
+
+async function list(options: CommonOptions): Promise<void> {
+  const client = connect(options)
+  const sources: Source[] = []
+  for (let offset = 0; ; offset += 250) {
+    const { items } = await client.sources.list({ limit: 250, offset, sorters: 'name' })
+    sources.push(...items)
+    if (items.length < 250) break
+  }
+  if (options.json === true) return printJson(sources)
+  printTable(
+    ['ID', 'NAME', 'TYPE', 'CONNECTION', 'HEALTHY'],
+    sources.map(({ id, name, type, connectionType, healthy }) => [
+      id,
+      name,
+      show(type),
+      show(connectionType),
+      show(healthy),
+    ]),
+  )
+}
+
+async function get(nameOrId: string, options: CommonOptions): Promise<void> {
+  const client = connect(options)
+  const source = await findSource(client, nameOrId)
+  if (options.json === true) return printJson(source)
+  const schemas = await client.schemas.list(source.id)
+  showSource(source, schemas.find(({ name }) => name === 'account') ?? null)
+}
+
+function showSource(source: Source, schema: Schema | null): void {
+  const columns = schema?.attributes.map(({ name, type, isMulti }) => {
+    const marks = [type === 'STRING' ? '' : show(type), isMulti === true ? 'multi' : ''].filter(
+      Boolean,
+    )
+    return marks.length === 0 ? name : `${name} (${marks.join(', ')})`
+  })
+  printFields([
+    ['id', source.id],
+    ['name', source.name],
+    ['type', show(source.type)],
+    ['connector', source.connector],
+    ['owner', source.owner?.name ?? ''],
+    ['delete threshold', show(source.deleteThreshold ?? 10)],
+    ['status', show(source.status)],
+    ['identity column', show(schema?.identityAttribute)],
+    ['name column', show(schema?.displayAttribute)],
+    ['columns', columns?.join(', ') ?? ''],
+  ])
+}
+
+interface DeleteOptions extends CommonOptions {
+  readonly yes?: boolean
+  readonly wait: boolean
+}
+
+async function remove(nameOrId: string, options: DeleteOptions): Promise<void> {
+  const client = connect(options)
+  const source = await findSource(client, nameOrId)
+  // Without a terminal nobody can answer, and whoever wrote the script has decided.
+  if (options.yes !== true && process.stdin.isTTY && process.stderr.isTTY) await confirm(source)
+  const task = await client.sources.delete(source.id)
+  if (!options.wait) {
+    if (options.json === true) printJson(task)
+    else print(task.id)
+    return
+  }
+  const ended = await followTask(client, task.id, { quiet: options.json === true })
+  reportTask(ended, options.json === true)
+  process.exitCode = ended.completionStatus === 'SUCCESS' ? exitCodes.ok : exitCodes.failed
+}
+
+async function confirm(source: Source): Promise<void> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr })
+  const answer = await lines.question(
+    `Delete the source "${plain(source.name)}" and all its accounts? [y/N] `,
+  )
+  lines.close()
+  if (!/^y(?:es)?$/i.test(answer.trim()))
+    throw new CliError(exitCodes.usage, 'Nothing was deleted.')
+}
