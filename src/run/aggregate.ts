@@ -20,6 +20,8 @@ import { loadStaged } from './staged-load.ts'
 /** What the heartbeat shows of an attempt. */
 export interface Progress {
   phase: string
+  /** The length of the file. */
+  totalBytes: number
   read: () => { readonly rows: number; readonly bytes: number }
 }
 
@@ -43,6 +45,7 @@ export async function aggregate(
       () => services.onStep('staging'),
     )
     progress.read = collecting.progress
+    progress.totalBytes = job.run.spoolBytes ?? 0
     let load: Load | null = null
     try {
       phases.begin('Collecting')
@@ -101,7 +104,12 @@ async function apply(job: Job, load: Load, verdict: Verdict, phases: Phases): Pr
   const { db } = job.services
   const removals = verdict.outcome === 'go'
   const attributes = planAttributes(load.counts, removals)
-  await updateTask(db, job.lease, { state: 'applying', attributes })
+  await updateTask(db, job.lease, {
+    state: 'applying',
+    progress: 'Applying',
+    percentComplete: 90,
+    attributes,
+  })
   const rejects = await summariseRejects(db, job.task.id, 5)
   const report = finalMessages(load.messages, verdict, rejects)
   const finish: Finish = async (tx, outcome) => {

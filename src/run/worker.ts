@@ -147,7 +147,11 @@ async function runAttempt(
   const { task, lease } = claimed
   const fields = { task: task.id, source: task.sourceId, attempt: lease.fence }
   const abort = new AbortController()
-  const progress: Progress = { phase: 'Collecting', read: () => ({ rows: 0, bytes: 0 }) }
+  const progress: Progress = {
+    phase: 'Collecting',
+    totalBytes: 0,
+    read: () => ({ rows: 0, bytes: 0 }),
+  }
   let grace: NodeJS.Timeout | undefined
   // An effect that is under way is let finish; whatever comes before it is made anew by the next start.
   const onStop = (): void => {
@@ -184,20 +188,27 @@ function keepLease(
   const { db, leaseSeconds } = options
   const started = performance.now()
   let busy = false
+  let percent = 0
+  const show = async (): Promise<void> => {
+    const { phase } = progress
+    if (phase === 'Applying') return
+    const { rows, bytes } = progress.read()
+    const rate = Math.round((rows * 1000) / Math.max(1, performance.now() - started))
+    // A second pass reads the file again; what is shown never goes back.
+    const share = progress.totalBytes > 0 ? bytes / progress.totalBytes : 0
+    percent = Math.max(percent, phase === 'Planning' ? 85 : Math.round(80 * Math.min(1, share)))
+    const counted = `${rows.toLocaleString('en')} rows read, ${rate.toLocaleString('en')} rows/s`
+    await updateTask(db, lease, {
+      progress: phase === 'Collecting' ? `Collecting: ${counted}` : phase,
+      percentComplete: percent,
+      attributes: { rowsRead: rows, rowsPerSecond: rate, phase },
+    })
+  }
   const beat = async (): Promise<void> => {
     const { lost, cancelBy } = await renewLease(db, lease, leaseSeconds)
     if (lost) abort.abort(new LeaseLostError('another worker has the task'))
     else if (cancelBy !== null) abort.abort(new CancelledError(cancelBy))
-    else if (progress.phase === 'Collecting') {
-      const { rows } = progress.read()
-      const rate = Math.round((rows * 1000) / Math.max(1, performance.now() - started))
-      await updateTask(db, lease, {
-        progress: `Collecting: ${rows} rows read, ${rate} rows/s`,
-        attributes: { rowsRead: rows, rowsPerSecond: rate, phase: progress.phase },
-      })
-    } else if (progress.phase === 'Planning') {
-      await updateTask(db, lease, { progress: 'Planning', attributes: { phase: 'Planning' } })
-    }
+    else await show()
   }
   return setInterval(() => {
     if (busy) return
