@@ -74,7 +74,12 @@ async function loadAccounts(
   // All that can be known without the body is checked before it: nobody uploads a gigabyte to be told 404.
   const { id } = request.params as { readonly id: string }
   const source = await requireSource(services.db, call.caller, id)
-  const form = await readBody(services, request.raw, source)
+  const form = await readBody(services, request.raw, source).catch((error: unknown) => {
+    // A client that sends too much ends here, also when just its last byte was too many.
+    if (error instanceof RequestError && error.code === 'too_large')
+      reply.header('connection', 'close')
+    throw error
+  })
   await services.onStep?.('stored')
   const strict = prefersStrict(request)
   const { kind, task } = await submit(services, source, call.caller, form, strict)
