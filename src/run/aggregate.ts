@@ -49,8 +49,7 @@ export async function aggregate(
     let load: Load | null = null
     try {
       phases.begin('Collecting')
-      load = await collect(job, collecting)
-      phases.begin('Planning', load.records)
+      load = await collect(job, collecting, phases)
       const verdict = await guard(job, load)
       await updateTask(services.db, job.lease, { state: 'planned' })
       await services.onStep('planned')
@@ -64,17 +63,17 @@ export async function aggregate(
   })
 }
 
-/** Reads the file the cheapest way that gives the same: as a first load, by bucket sums, or all of it. */
-async function collect(job: Job, collecting: Collecting): Promise<Load> {
+/** Reads the file and plans, the cheapest way that gives the same: as a first load, by bucket sums, or all of it. */
+async function collect(job: Job, collecting: Collecting, phases: Phases): Promise<Load> {
   const { ways } = job.services
   const partitioned = await hasPartition(job.connection, job.partition)
   if (ways.firstLoad && !partitioned && job.before.accounts === 0) {
-    const first = await loadFirst(job, collecting)
+    const first = await loadFirst(job, collecting, phases)
     if (first !== null) return first
     await clearRejects(job.connection, job.task.id)
   }
   const comparable = job.before.accounts > 0 && job.before.seed?.equals(job.seed) === true
-  return loadStaged(job, collecting, ways.buckets && job.optimized && comparable)
+  return loadStaged(job, collecting, phases, ways.buckets && job.optimized && comparable)
 }
 
 /** Judges the whole plan before the first write. */

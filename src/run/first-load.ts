@@ -22,6 +22,7 @@ import {
   type Load,
   rejectTaker,
 } from './load.ts'
+import type { Phases } from './phases.ts'
 import { resolveDuplicates } from './resolve-duplicates.ts'
 
 /** More accounts than this that stand twice go through staging instead: their keys would fill the memory. */
@@ -31,7 +32,11 @@ const maximumDuplicates = 100_000
  * Collects in one open transaction. Null when the file is not fit for this way (no rows, or too many accounts that
  * stand twice); nothing is left then.
  */
-export async function loadFirst(job: Job, collecting: Collecting): Promise<Load | null> {
+export async function loadFirst(
+  job: Job,
+  collecting: Collecting,
+  phases: Phases,
+): Promise<Load | null> {
   const { connection, run, services } = job
   await connection.query('begin')
   try {
@@ -40,6 +45,7 @@ export async function loadFirst(job: Job, collecting: Collecting): Promise<Load 
     const copy = copyRows(connection, job.partition, true)
     const pass = await collecting.stage('all', false, copy, takeRejects)
     await services.onStep('staged')
+    phases.begin('Planning', pass.records)
     const keyed = pass.staged > 0 ? await buildKey(job, collecting, takeRejects) : null
     if (keyed === null) {
       await connection.query('rollback')

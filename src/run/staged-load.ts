@@ -34,6 +34,7 @@ import {
   rejectRows,
   rejectTaker,
 } from './load.ts'
+import type { Phases } from './phases.ts'
 import { keepUndelivered, resolveDuplicates } from './resolve-duplicates.ts'
 import type { StagePass } from './thread-messages.ts'
 
@@ -48,6 +49,7 @@ interface Staged {
 export async function loadStaged(
   job: Job,
   collecting: Collecting,
+  phases: Phases,
   byBuckets: boolean,
 ): Promise<Load> {
   const { connection, run, services } = job
@@ -61,6 +63,7 @@ export async function loadStaged(
     copy,
     takeRejects,
   )
+  phases.begin('Planning', pass.records)
   const merged = await resolveDuplicates(job, collecting, takeRejects)
   await keepUndelivered(job)
   const messages = [...columnMessages(job), ...conflictMessages(pass.conflicts), ...merged]
