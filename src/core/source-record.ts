@@ -1,5 +1,5 @@
 // What a reader yields, and how it becomes a lawful account or a reject. The byte path of run/encode-record.ts is held equal to this.
-import { writeAttributes, writeList } from './attributes.ts'
+import { mergeAttributes, readAttributes, writeAttributes, writeList } from './attributes.ts'
 import type { Layout } from './layout.ts'
 import { canonicalJson, expectation, isBlank } from './value.ts'
 
@@ -89,5 +89,37 @@ export function normalise(
     nativeIdentity: identity,
     name: isBlank(name) ? identity : name,
     attributes: writeAttributes(attributes),
+  }
+}
+
+/** The outcome of merging a later record of an account into the earlier ones. */
+export interface MergedRecord {
+  readonly name: string
+  /** Canonical JSON. */
+  readonly attributes: string
+  /** Names of single-valued attributes in which the later record says something else. */
+  readonly conflicts: readonly string[]
+  /** Whether the records in another order would give something else: sums of fingerprints do not see the order. */
+  readonly ordered: boolean
+}
+
+/** Merges records of one account (contract.md section 8.9): of single values, the name among them, the first stays. */
+export function mergeRecords(
+  first: LawfulRecord,
+  later: LawfulRecord,
+  displayAttribute: string | null,
+): MergedRecord {
+  const [earlier, added] = [readAttributes(first.attributes), readAttributes(later.attributes)]
+  const merged = mergeAttributes(earlier, added)
+  // The name alone does not tell: a name that is the same as the identity and a blank one look alike there.
+  const isNamed = (attributes: ReadonlyMap<string, string>): boolean =>
+    displayAttribute !== null && attributes.has(displayAttribute)
+  const named = isNamed(earlier)
+  return {
+    name: named ? first.name : later.name,
+    attributes: writeAttributes(merged.attributes),
+    conflicts: merged.conflicts,
+    // The name of a list, or of a number, is the text of the first record even where the values agree.
+    ordered: merged.conflicts.length > 0 || (named && isNamed(added) && first.name !== later.name),
   }
 }

@@ -13,7 +13,7 @@ import { RunError } from '../core/errors.ts'
 import type { Reject } from '../core/source-record.ts'
 import { readFingerprints } from '../store/fingerprints.ts'
 import { RowWriter } from '../store/row-writer.ts'
-import { rawRecord } from './encode-cell.ts'
+import { blankCell, rawRecord } from './encode-cell.ts'
 import { createEncoder, type RecordEncoder } from './encode-record.ts'
 import { createMerger } from './merge-adjacent.ts'
 import {
@@ -83,15 +83,12 @@ function openRows(): RecordReader {
   return reader
 }
 
-/** Whether all cells of the record are blank. */
+/** Whether all cells of the record are blank. Most records show at their first byte that they are not. */
 function isEmptyRecord(reader: RecordReader): boolean {
-  const { bytes, recordStart, recordEnd, rules } = reader.scanner
-  for (let at = recordStart; at < recordEnd; at += 1) {
-    const byte = bytes[at]
-    if (byte !== rules.delimiter && byte !== 0x20 && byte !== 0x09 && byte !== rules.quote)
-      return false
-  }
-  return true
+  const { scanner } = reader
+  const { cells, malformed } = scanner
+  for (let index = 0; index < cells; index += 1) if (!blankCell(scanner, index)) return false
+  return !malformed
 }
 
 /** Calls `take` for every record that counts; gives how many there were, and how many were passed over. */
@@ -145,7 +142,9 @@ function stage(filter: RowFilter, withPosition: boolean): StagePass {
       return nextBuffer()
     })
     const encoder = encoderFor(reader, writer)
-    const merger = input.layout.mergeRows ? createMerger(encoder, writer) : null
+    const merger = input.layout.mergeRows
+      ? createMerger(encoder, writer, input.layout.displayAttribute)
+      : null
     const encode = merger === null ? encoder.encode : merger.encode
     const isWanted = chooser(filter, encoder)
     const counts = { records: 0, ignored: 0 }

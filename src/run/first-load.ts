@@ -106,7 +106,7 @@ async function buildKey(
       copyRows(second, staging, false),
       async () => undefined,
     )
-    const messages = await resolveDuplicates(
+    const { messages } = await resolveDuplicates(
       { ...job, connection: second },
       collecting,
       takeRejects,

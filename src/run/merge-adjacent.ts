@@ -1,7 +1,6 @@
 // Merges rows of one account that stand next to each other in a file, before they are staged.
-// Rows that stand apart are merged in staging; both ways end in core/attributes.ts `mergeAttributes`.
-import { mergeAttributes, readAttributes, writeAttributes } from '../core/attributes.ts'
-import type { Reject } from '../core/source-record.ts'
+// Rows that stand apart are merged in staging; both ways end in core/source-record.ts `mergeRecords`.
+import { mergeRecords, type Reject } from '../core/source-record.ts'
 import type { AccountRow, RowWriter } from '../store/row-writer.ts'
 import type { RecordEncoder } from './encode-record.ts'
 
@@ -18,10 +17,14 @@ export interface Merger {
   readonly conflicts: Conflicts
 }
 
-type Pending = AccountRow & { readonly identity: Buffer }
+type Pending = AccountRow & { readonly identity: Buffer; readonly conflicted: boolean }
 
 /** Wraps an encoder. An account with a single row is written in place; only further rows take the way over values. */
-export function createMerger(encoder: RecordEncoder, writer: RowWriter): Merger {
+export function createMerger(
+  encoder: RecordEncoder,
+  writer: RowWriter,
+  displayAttribute: string | null,
+): Merger {
   const conflicts: Conflicts = { accounts: 0, names: new Set() }
   // The account that may go on: written in place already (`open`), or merged from several rows (`pending`).
   let open: Buffer | null = null
@@ -42,35 +45,35 @@ export function createMerger(encoder: RecordEncoder, writer: RowWriter): Merger 
       open = reject === null && identity !== null ? Buffer.from(identity) : null
       return reject
     }
-    const former: Pending = pending ?? { ...encoder.takeBack(), identity: current }
+    const former: Pending = pending ?? {
+      ...encoder.takeBack(),
+      identity: current,
+      conflicted: false,
+    }
     pending = former
     const reject = encoder.encode()
-    if (reject === null)
-      pending = { ...mergeRows(former, encoder.takeBack(), conflicts), identity: current }
+    if (reject === null) pending = merge(former, encoder.takeBack())
     return reject
+  }
+
+  const merge = (first: Pending, later: AccountRow): Pending => {
+    const merged = mergeRecords(first, later, displayAttribute)
+    const conflicted = merged.conflicts.length > 0
+    if (conflicted && !first.conflicted) conflicts.accounts += 1
+    for (const name of merged.conflicts) conflicts.names.add(name)
+    return {
+      ...first,
+      name: merged.name,
+      attributes: merged.attributes,
+      fingerprint: merged.ordered ? null : addWords(first.fingerprint, later.fingerprint),
+      conflicted: conflicted || first.conflicted,
+    }
   }
 
   return { encode, finish, conflicts }
 }
 
-/** Merges a later row of an account into the earlier ones. */
-export function mergeRows(first: AccountRow, later: AccountRow, conflicts: Conflicts): AccountRow {
-  const merged = mergeAttributes(readAttributes(first.attributes), readAttributes(later.attributes))
-  const { fingerprint } = first
-  if (merged.conflicts.length > 0) {
-    if (fingerprint !== null) conflicts.accounts += 1
-    for (const name of merged.conflicts) conflicts.names.add(name)
-  }
-  // Where the order of rows decides, no sum may stand for them: sums do not see the order.
-  const summable =
-    merged.conflicts.length === 0 && fingerprint !== null && later.fingerprint !== null
-  return {
-    ...first,
-    name: first.name === first.nativeIdentity ? later.name : first.name,
-    attributes: writeAttributes(merged.attributes),
-    fingerprint:
-      summable && later.fingerprint !== null
-        ? [(fingerprint[0] + later.fingerprint[0]) | 0, (fingerprint[1] + later.fingerprint[1]) | 0]
-        : null,
-  }
+/** Adds the two words of fingerprints, each by itself, as the sums of buckets do. */
+function addWords(a: AccountRow['fingerprint'], b: AccountRow['fingerprint']): typeof a {
+  return a === null || b === null ? null : [(a[0] + b[0]) | 0, (a[1] + b[1]) | 0]
 }

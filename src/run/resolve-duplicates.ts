@@ -1,97 +1,126 @@
 // Accounts that stand in staging more than once: their rows are merged, or the later ones are rejected (contract.md section 8.9).
-import { mergeAttributes, readAttributes, writeAttributes } from '../core/attributes.ts'
+import { readAttributes, writeAttributes } from '../core/attributes.ts'
+import { mergeRecords } from '../core/source-record.ts'
 import type { TaskMessage } from '../core/task.ts'
 import type { Connection } from '../store/database.ts'
 import {
+  dropLaterRows,
   eachDuplicateRow,
   eachKnownRow,
+  eachLaterRow,
   hasDuplicates,
   replaceStaged,
   type StagedRow,
-  takeDuplicates,
 } from '../store/staging.ts'
 import type { Collecting, TakeRejects } from './collect.ts'
 import type { Job } from './job.ts'
 import { conflictMessages, rejectRows } from './load.ts'
+
+/** What became of accounts that stood in staging more than once. `surplus`: by how many rows staging is smaller now. */
+export interface Resolved {
+  readonly surplus: number
+  readonly messages: readonly TaskMessage[]
+}
 
 /** Leaves every account in staging once; says what it had to decide. */
 export async function resolveDuplicates(
   job: Job,
   collecting: Collecting,
   takeRejects: TakeRejects,
-): Promise<TaskMessage[]> {
-  const { connection, run } = job
-  if (!(await hasDuplicates(connection, run.number))) return []
-  if (job.layout.mergeRows) return mergeApart(connection, run.number)
-  const duplicates = await takeDuplicates(connection, run.number)
-  await rejectRows(
-    job,
-    collecting,
-    takeRejects,
-    duplicates.map((row) => ({
-      position: row.position,
-      nativeIdentity: row.native_identity,
-      ...(row.native_identity === row.first_identity
-        ? {
-            code: 'duplicate' as const,
-            reason: `The record on line ${row.first} has the same "${job.layout.identityAttribute}", and rows are not merged (mergeRows is off).`,
-          }
-        : {
-            code: 'collision' as const,
-            reason: `The identity has the same account id as that of line ${row.first}.`,
-          }),
-    })),
+): Promise<Resolved> {
+  if (!(await hasDuplicates(job.connection, job.run.number))) return { surplus: 0, messages: [] }
+  return inTransaction(job.connection, () =>
+    job.layout.mergeRows ? mergeApart(job) : rejectLater(job, collecting, takeRejects),
   )
-  return []
 }
 
-/** Merges rows that stand apart in the file, page by page. */
-async function mergeApart(connection: Connection, runNumber: number): Promise<TaskMessage[]> {
-  const conflicts = { accounts: 0, names: new Set<string>() }
-  let open: StagedRow | null = null
-  let conflicted = false
+/** The attempt has one connection, which a cursor needs inside of a transaction. */
+async function inTransaction<T>(connection: Connection, work: () => Promise<T>): Promise<T> {
   await connection.query('begin')
   try {
-    let done: StagedRow[] = []
-    await eachDuplicateRow(connection, runNumber, async (rows) => {
-      for (const row of rows) {
-        if (open === null || open.id !== row.id) {
-          if (open !== null) done.push(open)
-          open = row
-          conflicted = false
-          continue
-        }
-        const merged = mergeStaged(open, row)
-        if (merged.conflicts.length > 0 && !conflicted) conflicts.accounts += 1
-        conflicted ||= merged.conflicts.length > 0
-        for (const name of merged.conflicts) conflicts.names.add(name)
-        open = merged.row
-      }
-      await replaceStaged(connection, runNumber, done)
-      done = []
-    })
-    if (open !== null) await replaceStaged(connection, runNumber, [open])
+    const result = await work()
     await connection.query('commit')
+    return result
   } catch (error) {
     await connection.query('rollback').catch(() => undefined)
     throw error
   }
-  return conflictMessages({ accounts: conflicts.accounts, names: [...conflicts.names] })
+}
+
+/** Rejects the later rows of accounts, page by page: all rows of a large file may stand twice. */
+async function rejectLater(
+  job: Job,
+  collecting: Collecting,
+  takeRejects: TakeRejects,
+): Promise<Resolved> {
+  const { connection, run } = job
+  await eachLaterRow(connection, run.number, (rows) =>
+    rejectRows(
+      job,
+      collecting,
+      takeRejects,
+      rows.map((row) => ({
+        position: row.position,
+        nativeIdentity: row.nativeIdentity,
+        ...(row.nativeIdentity === row.firstIdentity
+          ? {
+              code: 'duplicate' as const,
+              reason: `The record on line ${row.first} has the same "${job.layout.identityAttribute}", and rows are not merged (mergeRows is off).`,
+            }
+          : {
+              code: 'collision' as const,
+              reason: `The identity has the same account id as that of line ${row.first}.`,
+            }),
+      })),
+    ),
+  )
+  return { surplus: await dropLaterRows(connection, run.number), messages: [] }
+}
+
+/** Merges rows that stand apart in the file, page by page. */
+async function mergeApart(job: Job): Promise<Resolved> {
+  const { connection, run } = job
+  const conflicts = { accounts: 0, names: new Set<string>() }
+  let open: StagedRow | null = null
+  let conflicted = false
+  let surplus = 0
+  let done: StagedRow[] = []
+  await eachDuplicateRow(connection, run.number, async (rows) => {
+    for (const row of rows) {
+      if (open === null || open.id !== row.id) {
+        if (open !== null) done.push(open)
+        open = row
+        conflicted = false
+        continue
+      }
+      const merged = mergeStaged(open, row, job.layout.displayAttribute)
+      if (merged.conflicts.length > 0 && !conflicted) conflicts.accounts += 1
+      conflicted ||= merged.conflicts.length > 0
+      for (const name of merged.conflicts) conflicts.names.add(name)
+      open = merged.row
+      surplus += 1
+    }
+    await replaceStaged(connection, run.number, done)
+    done = []
+  })
+  if (open !== null) await replaceStaged(connection, run.number, [open])
+  const { accounts, names } = conflicts
+  return { surplus, messages: conflictMessages({ accounts, names: [...names] }) }
 }
 
 function mergeStaged(
   first: StagedRow,
   later: StagedRow,
+  displayAttribute: string | null,
 ): { readonly row: StagedRow; readonly conflicts: readonly string[] } {
-  const merged = mergeAttributes(readAttributes(first.attributes), readAttributes(later.attributes))
-  const summable =
-    merged.conflicts.length === 0 && first.fingerprint !== null && later.fingerprint !== null
+  const merged = mergeRecords(first, later, displayAttribute)
+  const summable = !merged.ordered && first.fingerprint !== null && later.fingerprint !== null
   return {
     conflicts: merged.conflicts,
     row: {
       ...first,
-      name: first.name === first.nativeIdentity ? later.name : first.name,
-      attributes: writeAttributes(merged.attributes),
+      name: merged.name,
+      attributes: merged.attributes,
       fingerprint: summable ? addFingerprints(first.fingerprint, later.fingerprint) : null,
     },
   }
@@ -110,9 +139,8 @@ export async function keepUndelivered(job: Job): Promise<void> {
   const { connection, run, layout } = job
   if (layout.undelivered.length === 0 || job.before.accounts === 0) return
   const nameIsMissing = layout.displayColumn < 0
-  await connection.query('begin')
-  try {
-    await eachKnownRow(connection, run.number, job.range, async (rows) => {
+  await inTransaction(connection, () =>
+    eachKnownRow(connection, run.number, job.range, async (rows) => {
       const amended: StagedRow[] = []
       for (const { staged, storedName, storedAttributes } of rows) {
         const stored = readAttributes(storedAttributes)
@@ -124,10 +152,6 @@ export async function keepUndelivered(job: Job): Promise<void> {
         amended.push({ ...staged, name, attributes: writeAttributes(attributes) })
       }
       if (amended.length > 0) await replaceStaged(connection, run.number, amended)
-    })
-    await connection.query('commit')
-  } catch (error) {
-    await connection.query('rollback').catch(() => undefined)
-    throw error
-  }
+    }),
+  )
 }

@@ -41,6 +41,8 @@ import type { StagePass } from './thread-messages.ts'
 /** What was staged. */
 interface Staged {
   readonly pass: StagePass
+  /** How many rows staging must hold: told by what went in and what was merged, not by looking. */
+  readonly rows: number
   readonly compared: (NonNullable<PlanInput['compared']> & { readonly stored: number }) | null
   readonly messages: readonly TaskMessage[]
 }
@@ -66,11 +68,12 @@ export async function loadStaged(
   phases.begin('Planning', pass.records)
   const merged = await resolveDuplicates(job, collecting, takeRejects)
   await keepUndelivered(job)
-  const messages = [...columnMessages(job), ...conflictMessages(pass.conflicts), ...merged]
-  const staged: Staged = { pass, compared, messages }
+  const conflicts = [...conflictMessages(pass.conflicts), ...merged.messages]
+  const rows = pass.staged - merged.surplus
+  const staged: Staged = { pass, rows, compared, messages: [...columnMessages(job), ...conflicts] }
   // Recorded before the plan: a crash of the server empties staging, and missing rows must never read as removals.
   await updateRun(connection, job.task.id, {
-    stagedRows: await countStaged(connection, run.number),
+    stagedRows: rows,
     baseVersion: job.before.accountsVersion,
   })
   await services.onStep('staged')
@@ -92,13 +95,13 @@ async function plan(
 ): Promise<Load> {
   const { connection, run } = job
   await analyzeStaging(connection, run.number)
-  let changes = await diffStaged(job, staged)
+  let stagedRows = staged.rows
+  let changes = await diffStaged(job, staged, stagedRows)
   if (changes.collisions > 0) {
-    await rejectCollisions(job, collecting, takeRejects)
-    changes = await diffStaged(job, staged)
+    stagedRows -= await rejectCollisions(job, collecting, takeRejects)
+    await updateRun(connection, job.task.id, { stagedRows })
+    changes = await diffStaged(job, staged, stagedRows)
   }
-  const stagedRows = await countStaged(connection, run.number)
-  await updateRun(connection, job.task.id, { stagedRows })
   const { compared } = staged
   const clean = compared === null ? 0 : compared.stored - compared.dirtyStored
   const counts: PlanCounts = {
@@ -108,7 +111,7 @@ async function plan(
     removed: changes.removed,
     unchanged: clean + changes.matched - changes.updated,
   }
-  const planRows = await countPlanned(connection, run.number)
+  const planRows = changes.created + changes.updated + changes.refreshed + changes.removed
   const planned = { stagedRows, planRows, changes, few: compared !== null }
   return {
     counts,
@@ -122,16 +125,17 @@ async function plan(
 }
 
 /** Makes the plan table in one transaction, so that its settings end with it. */
-async function diffStaged(job: Job, staged: Staged): Promise<PlannedRead> {
+async function diffStaged(job: Job, staged: Staged, stagedRows: number): Promise<PlannedRead> {
   const { connection, run } = job
   await connection.query('begin')
   try {
+    checkRows('staged', stagedRows, await countStaged(connection, run.number))
     const changes = await buildPlan(connection, {
       runId: job.task.id,
       runNumber: run.number,
       range: job.range,
       compared: staged.compared,
-      stagedRows: await countStaged(connection, run.number),
+      stagedRows,
     })
     await connection.query('commit')
     return changes
@@ -141,11 +145,18 @@ async function diffStaged(job: Job, staged: Staged): Promise<PlannedRead> {
   }
 }
 
+/** Unlogged tables are empty after a crash of the server; accounts of rows that are gone would look removed. */
+function checkRows(kind: 'staged' | 'planned', expected: number, found: number): void {
+  if (found === expected) return
+  throw new AttemptError(`${expected} rows were ${kind}, but now there are ${found}`)
+}
+
+/** Rejects staged rows that have the id of another account; gives their number. */
 async function rejectCollisions(
   job: Job,
   collecting: Collecting,
   takeRejects: ReturnType<typeof rejectTaker>,
-): Promise<void> {
+): Promise<number> {
   const collisions = await takeCollisions(job.connection, job.run.number)
   const reason = 'The identity has the account id of another account of this source.'
   await rejectRows(
@@ -159,6 +170,7 @@ async function rejectCollisions(
       reason,
     })),
   )
+  return collisions.length
 }
 
 interface Planned {
@@ -185,14 +197,8 @@ async function apply(
       await connection.query('rollback')
       return 'stale'
     }
-    // Unlogged tables are empty after a crash of the server; without this count, all accounts would look removed.
-    const rows = await countStaged(connection, run.number)
-    const planRows = await countPlanned(connection, run.number)
-    if (rows !== planned.stagedRows || planRows !== planned.planRows) {
-      throw new AttemptError(
-        `staged ${planned.stagedRows} rows and planned ${planned.planRows}, but now there are ${rows} and ${planRows}`,
-      )
-    }
+    checkRows('staged', planned.stagedRows, await countStaged(connection, run.number))
+    checkRows('planned', planned.planRows, await countPlanned(connection, run.number))
     if (!removals) await dropRemovals(connection, run.number)
     if (planned.few) await preferIndexes(connection)
     const changes = removals ? planned.changes : { ...planned.changes, removed: 0 }

@@ -104,41 +104,53 @@ export async function hasDuplicates(q: Queryable, runNumber: number): Promise<bo
   return rows[0]?.found === true
 }
 
-/** The later rows of accounts that stand in staging more than once, with the line of the first; they are taken out. */
-export async function takeDuplicates(
-  q: Queryable,
+/** A row of an account that stands in staging before. `first`: the line of the first row of that account id. */
+export interface LaterRow {
+  readonly position: number
+  readonly nativeIdentity: string
+  readonly first: number
+  readonly firstIdentity: string
+}
+
+/** Calls `take` with pages of the rows whose account stands earlier in the file, in the order of the file. */
+export async function eachLaterRow(
+  tx: Connection,
   runNumber: number,
-): Promise<
-  readonly {
-    id: string
-    position: number
-    first: number
-    native_identity: string
-    first_identity: string
-  }[]
-> {
+  take: (rows: readonly LaterRow[]) => Promise<void>,
+): Promise<void> {
   const staging = quoteName(stagingName(runNumber))
-  const { rows } = await q.query<{
-    id: string
-    position: number
-    first: number
-    native_identity: string
-    first_identity: string
-  }>(
-    `with numbered as (
-       select s.id, s.position, s.native_identity,
-         first_value(s.position) over earlier as first, first_value(s.native_identity) over earlier as first_identity
+  await eachPage(
+    tx,
+    `select position, native_identity, first, first_identity from (
+       select s.position, s.native_identity, first_value(s.position) over earlier as first,
+         first_value(s.native_identity) over earlier as first_identity
        from ${staging} s
        where s.id in (select id from ${staging} group by id having count(*) > 1)
-       window earlier as (partition by s.id order by s.position)),
-     taken as (
-       delete from ${staging} s using numbered n
-       where n.id = s.id and n.position = s.position and n.position > n.first
-       returning n.id, n.position, n.first, n.native_identity, n.first_identity)
-     select replace(id::text, '-', '') as id, position, first, native_identity, first_identity
-     from taken order by position`,
+       window earlier as (partition by s.id order by s.position)) numbered
+     where position > first order by position`,
+    [],
+    (rows) =>
+      take(
+        rows.map((row) => ({
+          position: Number(row['position']),
+          nativeIdentity: String(row['native_identity']),
+          first: Number(row['first']),
+          firstIdentity: String(row['first_identity']),
+        })),
+      ),
+    20_000,
   )
-  return rows
+}
+
+/** Takes those rows out of staging; gives their number. */
+export async function dropLaterRows(tx: Queryable, runNumber: number): Promise<number> {
+  const staging = quoteName(stagingName(runNumber))
+  const { rowCount } = await tx.query(
+    `delete from ${staging} s
+     using (select id, min(position) as first from ${staging} group by id having count(*) > 1) d
+     where s.id = d.id and s.position > d.first`,
+  )
+  return rowCount
 }
 
 /** Calls `take` with pages of the rows of accounts that stand in staging more than once, an account's rows in file order. */
@@ -219,16 +231,17 @@ function toStagedRow(row: Readonly<Record<string, unknown>>): StagedRow {
   }
 }
 
-/** Reads a query by a cursor, 2,000 rows at a time: memory stays flat, and the API gets its turns in between. */
+/** Reads a query by a cursor, some rows at a time: memory stays flat, and the API gets its turns in between. */
 async function eachPage(
   tx: Connection,
   query: string,
   values: readonly unknown[],
   take: (rows: readonly Readonly<Record<string, unknown>>[]) => Promise<void>,
+  pageRows = 2000,
 ): Promise<void> {
   await tx.query(`declare pages no scroll cursor for ${query}`, values)
   for (;;) {
-    const { rows } = await tx.query('fetch 2000 from pages')
+    const { rows } = await tx.query(`fetch ${pageRows} from pages`)
     if (rows.length === 0) break
     await take(rows)
   }

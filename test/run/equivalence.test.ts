@@ -64,18 +64,24 @@ async function observe(
     status: task.completionStatus,
     counters,
     messages: task.messages.map((message) => message.key),
-    accounts: (await accountsOf(laboratory.db, sourceId)).map(({ id: _, ...values }) => values),
+    accounts: (await accountsOf(laboratory.db, sourceId)).map((account) => without(account, 'id')),
     history: history
-      .map(({ id: _, opened, closed, ...values }) => ({
-        ...values,
-        opened: place(opened),
-        closed: place(closed),
+      .map((version) => ({
+        ...without(version, 'id'),
+        opened: place(version.opened),
+        closed: place(version.closed),
       }))
       .toSorted(byClosing),
     rejects: await rejectsOf(laboratory.db, task.id),
     healthy: (await sourceNow(laboratory.db, sourceId)).healthy,
     kept: (await sourceNow(laboratory.db, sourceId)).accounts,
   }
+}
+
+function without<T extends object, K extends keyof T>(given: T, key: K): Omit<T, K> {
+  const { [key]: left, ...rest } = given
+  void left
+  return rest
 }
 
 function byClosing(
@@ -153,11 +159,11 @@ function expectModel(
   expect(observed.counters).toMatchObject(outcome.counters)
   expect(observed.accounts.toSorted(byIdentity)).toEqual(
     [...state.accounts.values()]
-      .map(({ opened: _, ...values }) => values)
+      .map((account) => without(account, 'opened'))
       .toSorted((a, b) => byIdentity(a, b)),
   )
   expect(observed.history).toEqual(state.history.toSorted(byClosing))
-  expect(observed.rejects.map(({ reason: _, ...reject }) => reject)).toEqual(outcome.rejects)
+  expect(observed.rejects.map((reject) => without(reject, 'reason'))).toEqual(outcome.rejects)
   expect(observed.kept).toBe(state.accounts.size)
 }
 
