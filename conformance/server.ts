@@ -1,7 +1,7 @@
 // Starts `muster serve` once for all conformance tests, on a free port with a data folder of its own, and stops it afterwards.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -28,6 +28,8 @@ const readyWithinMs = 60_000
 /** vitest's globalSetup: provides `target` and gives back what stops the server. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const dataDir = await mkdtemp(join(tmpdir(), 'muster-conformance-'))
+  // Where only root may enter, a server that is started by root keeps its database elsewhere.
+  await chmod(dataDir, 0o755)
   const port = await freePort()
   const target = {
     url: `http://127.0.0.1:${port}`,

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,28 +12,53 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 let folder: string
+let started: number | undefined
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'muster-start-'))
+  // Where only root may enter, a server that is started by root keeps its database elsewhere.
+  await chmod(folder, 0o755)
 })
-afterEach(() => rm(folder, { recursive: true, force: true }))
+afterEach(async () => {
+  // What a failed test leaves running is ended with its group.
+  try {
+    if (started !== undefined) process.kill(-started, 'SIGTERM')
+  } catch {
+    // Nothing is left of it, as it should be.
+  }
+  await rm(folder, { recursive: true, force: true })
+})
 
 describe('npm start', () => {
-  it.each(['SIGTERM', 'SIGINT'] as const)('leaves nothing behind after %s', async (signal) => {
+  // Ctrl-C reaches every process of the terminal, and npm hands it on once more.
+  const stops: Record<string, (npm: number) => void> = {
+    'SIGTERM to npm': (npm) => process.kill(npm, 'SIGTERM'),
+    'Ctrl-C in a terminal': (npm) => process.kill(-npm, 'SIGINT'),
+  }
+
+  it.each(Object.entries(stops))('leaves nothing behind after %s', async (_name, stop) => {
     const port = await freePort()
     const npm = spawn('npm', ['start'], {
       cwd: root,
+      detached: true,
       env: {
         ...process.env,
         MUSTER_PORT: String(port),
         MUSTER_DATA_DIR: join(folder, 'data'),
         MUSTER_LOG_LEVEL: 'silent',
       },
-      stdio: 'ignore',
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
+    started = npm.pid
+    let output = ''
+    npm.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    npm.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()))
     const ended = once(npm, 'exit')
-    await expect.poll(() => ready(port), { timeout: 50_000, interval: 100 }).toBe(true)
-    npm.kill(signal)
+    while (!(await ready(port))) {
+      if (npm.exitCode !== null) throw new Error(`npm start ended:\n${output}`)
+      await sleep(100)
+    }
+    stop(npm.pid ?? 0)
     await ended
     await expect.poll(() => isFree(port), { timeout: 20_000, interval: 100 }).toBe(true)
     await expect.poll(leftovers, { timeout: 20_000, interval: 100 }).toEqual([])
