@@ -136,14 +136,44 @@ export interface ChosenColumn {
 }
 
 const identityNames = [
-  'id', 'accountid', 'nativeidentity', 'employeeid', 'employeenumber', 'personnelnumber', 'personid',
-  'workerid', 'userid', 'uid', 'uuid', 'guid', 'objectguid', 'entryuuid', 'objectid', 'samaccountname',
-  'username', 'login', 'loginname', 'userprincipalname', 'distinguishedname', 'dn', 'email', 'mail',
-] // prettier-ignore
+  'id',
+  'accountid',
+  'nativeidentity',
+  'employeeid',
+  'employeenumber',
+  'personnelnumber',
+  'personid',
+  'workerid',
+  'userid',
+  'uid',
+  'uuid',
+  'guid',
+  'objectguid',
+  'entryuuid',
+  'objectid',
+  'samaccountname',
+  'username',
+  'login',
+  'loginname',
+  'userprincipalname',
+  'distinguishedname',
+  'dn',
+  'email',
+  'mail',
+]
 const displayNames = [
-  'displayname', 'name', 'fullname', 'cn', 'commonname', 'accountname', 'username', 'login',
-  'samaccountname', 'email', 'mail',
-] // prettier-ignore
+  'displayname',
+  'name',
+  'fullname',
+  'cn',
+  'commonname',
+  'accountname',
+  'username',
+  'login',
+  'samaccountname',
+  'email',
+  'mail',
+]
 
 /**
  * The column that identifies an account: the first with a usual name whose values are there and differ, else the

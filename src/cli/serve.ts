@@ -91,7 +91,8 @@ function showBanner({ url, bootstrap }: App): void {
       '',
     )
   }
-  for (const line of lines) note(line)
+  // In one piece, so that no line of the log stands between them.
+  note(lines.join('\n'))
 }
 
 /** `first` resolves at the first request to stop; a second one ends the process at once. */
