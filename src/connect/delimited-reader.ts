@@ -139,7 +139,9 @@ function checkUtf8(bytes: Buffer, from: number, to: number, base: number): void 
     if (isUtf8(bytes.subarray(from, Math.max(from, characterEnd(bytes, middle))))) good = middle
     else bad = middle
   }
-  throw invalidBytes('UTF-8', base + (good - from))
+  // `good` may stand within the character, behind the byte that begins it.
+  const start = Math.max(from, characterEnd(bytes, good))
+  throw invalidBytes('UTF-8', base + (start - from))
 }
 
 function invalidBytes(encoding: string, offset: number): RunError {
@@ -205,7 +207,8 @@ function decodedBlocks(file: number, label: string, start: number, blockSize: nu
     try {
       waiting = Buffer.from(decoder.decode(raw.subarray(0, count), { stream: !ended }), 'utf8')
     } catch (cause) {
-      const problem = invalidBytes(decoder.encoding, offset)
+      const bad = findInvalidBytes(file, label, start, offset, count)
+      const problem = invalidBytes(decoder.encoding, bad)
       throw new RunError(problem.code, problem.message, { hint: problem.hint, cause })
     }
     offset += count
@@ -221,6 +224,41 @@ function decodedBlocks(file: number, label: string, start: number, blockSize: nu
     bytesRead: () => offset,
     offset: () => offset,
   }
+}
+
+/**
+ * Where the bytes begin that no decoder takes: somewhere in `count` bytes at `offset`, or a little before. A decoder
+ * does not tell, so all is decoded again, the last part byte by byte; this happens once in a file, when it has failed.
+ */
+function findInvalidBytes(
+  file: number,
+  label: string,
+  start: number,
+  offset: number,
+  count: number,
+): number {
+  const decoder = newDecoder(label)
+  // A character of the block before may go on in this one; none is longer than a few bytes.
+  const from = Math.max(start, offset - 64)
+  const block = Buffer.allocUnsafe(1 << 16)
+  for (let at = start; at < from;) {
+    const read = readSync(file, block, 0, Math.min(block.length, from - at), at)
+    if (read === 0) break
+    decoder.decode(block.subarray(0, read), { stream: true })
+    at += read
+  }
+  const rest = Buffer.alloc(offset + count - from)
+  const length = readSync(file, rest, 0, rest.length, from)
+  let good = 0
+  try {
+    for (let at = 0; at < length; at += 1) {
+      // A byte that completes a character gives it out.
+      if (decoder.decode(rest.subarray(at, at + 1), { stream: true }) !== '') good = at + 1
+    }
+  } catch {
+    // This is the error that was met before; what counts is how far it went.
+  }
+  return from + good
 }
 
 function newDecoder(label: string): TextDecoder {

@@ -21,7 +21,7 @@ export const quotedDoubled = 2
 /** What `next` found. */
 export type Scan = 'record' | 'comment' | 'empty' | 'more' | 'unclosed'
 
-/** More cells than this in one record end the scan of its cells; such a record is malformed. */
+/** Of more cells than this in one record only their number is known; a header has to have fewer. */
 export const maximumCells = 10_000
 
 /**
@@ -149,10 +149,8 @@ export class RecordScanner {
         cellStart[cells] = start
         cellEnd[cells] = stop
         cellForm[cells] = form
-        cells += 1
-      } else {
-        malformed = true
       }
+      cells += 1
       if (atDelimiter) {
         at += 1
         continue

@@ -39,6 +39,10 @@ export function compareNames(a: string, b: string): number {
 export function headerProblem(header: readonly string[]): string | null {
   const empty = header.findIndex((name) => name === '')
   if (header.length === 0 || (header.length === 1 && empty === 0)) return 'The file has no header.'
+  // What is UTF-16 without a mark is read as UTF-8 with a NUL in every other byte.
+  if (header.some((name) => name.includes('\0'))) {
+    return 'The header holds NUL characters: the file is not UTF-8. Save it as UTF-8, or name its encoding in fileEncoding.'
+  }
   if (empty >= 0) return `Column ${empty + 1} of the header has no name.`
   const seen = new Map<string, string>()
   for (const name of header) {

@@ -1,6 +1,7 @@
 // The thread that reads a spooled file: the reader's cells meet the store's row writer here, off the main thread.
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads'
 import { openRecords, type RecordReader } from '../connect/delimited-reader.ts'
+import { maximumCells } from '../connect/delimited-scanner.ts'
 import {
   addRow,
   addStored,
@@ -88,7 +89,7 @@ function isEmptyRecord(reader: RecordReader): boolean {
   const { scanner } = reader
   const { cells, malformed } = scanner
   for (let index = 0; index < cells; index += 1) if (!blankCell(scanner, index)) return false
-  return !malformed
+  return !malformed && cells <= maximumCells
 }
 
 /** Calls `take` for every record that counts; gives how many there were, and how many were passed over. */

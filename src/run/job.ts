@@ -1,6 +1,6 @@
 // What one attempt of a run works with: the source as it is now, its file, and what the columns of the file mean.
 import { createHash, createHmac, randomBytes } from 'node:crypto'
-import { cellText } from '../connect/delimited-scanner.ts'
+import { cellText, maximumCells } from '../connect/delimited-scanner.ts'
 import { openRecords } from '../connect/delimited-reader.ts'
 import { type Dialect, readDialect } from '../core/dialect.ts'
 import { RunError } from '../core/errors.ts'
@@ -161,6 +161,13 @@ export function readHeader(path: string, dialect: Dialect): string[] {
       throw new RunError('bad_header', 'Text follows a closing quote in the header.', {
         hint: 'Correct the first line of the file.',
       })
+    }
+    if (scanner.cells > maximumCells) {
+      throw new RunError(
+        'bad_header',
+        `The header names ${scanner.cells} columns; ${maximumCells} are the most.`,
+        { hint: 'Look for a line ending that is missing, or leave out columns.' },
+      )
     }
     return Array.from({ length: scanner.cells }, (_, index) => cellText(scanner, index).trim())
   } finally {
