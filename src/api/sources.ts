@@ -36,6 +36,8 @@ import { sourceModel, SourceModel } from './source-model.ts'
 
 export interface SourceServices {
   readonly db: Database
+  /** Tells the workers of this process that there is a task. */
+  readonly wake: () => void
   readonly masterKey: MasterKey
 }
 
@@ -267,11 +269,12 @@ function wantedExternalId(given: unknown): string | null {
 }
 
 async function remove(
-  { db }: SourceServices,
+  { db, wake }: SourceServices,
   id: string,
   call: Call,
 ): Promise<Static<typeof TaskResult>> {
   const source = await requireSource(db, call.caller, id)
   const task = await removeSource(db, source.id, call.caller, call.trackingId)
+  if (task.completed === null) wake()
   return { type: 'TASK_RESULT', id: task.id, name: null }
 }

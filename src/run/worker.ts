@@ -5,6 +5,7 @@ import { RunError } from '../core/errors.ts'
 import type { Task, TaskMessage } from '../core/task.ts'
 import { recordFailedLoad } from '../store/apply.ts'
 import { recordAudit } from '../store/audit.ts'
+import { dropPartition, listDeletedWithPartition } from '../store/remove-accounts.ts'
 import { listSpoolFiles, takeEndedSpoolFiles } from '../store/runs.ts'
 import { dropOrphanTables } from '../store/staging.ts'
 import {
@@ -24,6 +25,7 @@ import {
   updateTask,
 } from '../store/tasks.ts'
 import { aggregate, type Progress } from './aggregate.ts'
+import { runRemoval } from './remove-source.ts'
 import type { RunServices } from './job.ts'
 import { LeaseLostError } from './load.ts'
 
@@ -163,7 +165,8 @@ async function runAttempt(
   const beat = keepLease(options, lease, abort, progress)
   log('info', 'The run begins.', fields)
   try {
-    await aggregate(options, claimed, abort.signal, progress)
+    if (task.type === 'ACCOUNT_DELETION') await runRemoval(db, claimed, abort.signal)
+    else await aggregate(options, claimed, abort.signal, progress)
     log('info', 'The run has ended.', fields)
   } catch (error) {
     await settle(options, claimed, error)
@@ -293,19 +296,20 @@ function detail(error: unknown): string {
 
 async function endWithoutEffect(
   options: WorkerOptions,
-  task: Pick<Task, 'id' | 'sourceId' | 'sourceName'>,
+  task: Pick<Task, 'id' | 'type' | 'sourceId' | 'sourceName'>,
   fence: number | null,
   end: TaskEnd,
 ): Promise<void> {
   await options.db.transaction(async (tx) => {
     if (!(await endTask(tx, task.id, fence, end))) return
-    if (task.sourceId !== null && end.state !== 'cancelled')
+    const aggregation = task.type === 'CLOUD_ACCOUNT_AGGREGATION'
+    const cancelled = end.state === 'cancelled'
+    if (task.sourceId !== null && aggregation && !cancelled) {
       await recordFailedLoad(tx, task.sourceId)
+    }
+    const subject = aggregation ? 'SOURCE_ACCOUNT_AGGREGATION' : 'SOURCE_ACCOUNT_DELETION'
     await recordAudit(tx, {
-      action:
-        end.state === 'cancelled'
-          ? 'SOURCE_ACCOUNT_AGGREGATION_TERMINATED'
-          : 'SOURCE_ACCOUNT_AGGREGATION_FAILED',
+      action: `${subject}_${cancelled ? 'TERMINATED' : 'FAILED'}`,
       outcome: 'failed',
       caller: null,
       targetType: 'SOURCE',
@@ -335,6 +339,7 @@ async function sweep(options: WorkerOptions): Promise<void> {
     log('warn', 'A lost run was ended.', { task: lost.id, reason: lost.reason })
   }
   await dropEndedLeases(db)
+  for (const sourceId of await listDeletedWithPartition(db)) await dropPartition(db, sourceId)
   await cleanUp(options)
 }
 

@@ -59,3 +59,13 @@ export async function dropPartition(db: Database, sourceId: string): Promise<boo
     throw error
   }
 }
+
+/** Deleted sources whose table could not be dropped at once. */
+export async function listDeletedWithPartition(q: Queryable): Promise<readonly string[]> {
+  const { rows } = await q.query<{ id: string }>(
+    `select replace(id::text, '-', '') as id from source
+     where deleted_at is not null
+       and to_regclass('account_' || encode(substring(uuid_send(id) from 1 for 6), 'hex')) is not null`,
+  )
+  return rows.map((row) => row.id)
+}

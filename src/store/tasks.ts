@@ -125,6 +125,9 @@ export interface Lease {
   readonly fence: number
 }
 
+/** The node of runs that need no spool file: whoever has a hand free takes them. */
+export const anyNode = '*'
+
 /** An attempt to run a task beyond this number ends it. */
 export const maximumAttempts = 3
 
@@ -149,7 +152,7 @@ export async function claimTask(
              and (other.state in ('collecting', 'planned', 'held', 'applying')
                or (other.state = 'queued' and other.number < task.number))))
        order by task.number limit 1 for update of task skip locked`,
-      [nodes, maximumAttempts],
+      [[...nodes, anyNode], maximumAttempts],
     )
     const id = found.rows[0]?.id
     if (id === undefined) return null
@@ -332,6 +335,7 @@ export async function keepNodeAlive(q: Queryable, node: string): Promise<void> {
 /** A run that nobody can bring to its end any more. */
 export interface LostRun {
   readonly id: string
+  readonly type: TaskType
   readonly sourceId: string | null
   readonly sourceName: string | null
   readonly reason: 'node' | 'attempts'
@@ -350,13 +354,13 @@ export async function findLostRuns(
      where task.completed_at is null and task.state <> 'held'
        and (lease.task_id is null or lease.expires_at < clock_timestamp())
        and (task.attempt - task.given_up >= $2
-         or (task.created_at < clock_timestamp() - make_interval(secs => $1)
+         or (run.node <> '*' and task.created_at < clock_timestamp() - make_interval(secs => $1)
            and (node.id is null or node.seen_at < clock_timestamp() - make_interval(secs => $1))))`,
     [graceSeconds, maximumAttempts],
   )
   return rows.map((row) => {
-    const { id, sourceId, sourceName } = rowToTask(row)
-    return { id, sourceId, sourceName, reason: row.gone ? 'node' : 'attempts' }
+    const { id, type, sourceId, sourceName } = rowToTask(row)
+    return { id, type, sourceId, sourceName, reason: row.gone ? 'node' : 'attempts' }
   })
 }
 

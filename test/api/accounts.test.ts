@@ -43,7 +43,11 @@ beforeAll(async () => {
   admin = await makeCaller(db, 'ORG_ADMIN')
   const masterKey = parseMasterKey(generateMasterKey())
   server = await serveRoutes(
-    [...sourceRoutes({ db, masterKey }), ...schemaRoutes({ db }), ...accountRoutes({ db })],
+    [
+      ...sourceRoutes({ db, masterKey, wake: () => undefined }),
+      ...schemaRoutes({ db }),
+      ...accountRoutes({ db }),
+    ],
     admin,
   )
   for (const [name, authoritative] of [

@@ -18,7 +18,10 @@ beforeAll(async () => {
   admin = await makeCaller(database.db, 'ORG_ADMIN')
   other = await makeCaller(database.db, 'SOURCE_ADMIN')
   const masterKey = parseMasterKey(generateMasterKey())
-  server = await serveRoutes(sourceRoutes({ db: database.db, masterKey }), admin)
+  server = await serveRoutes(
+    sourceRoutes({ db: database.db, masterKey, wake: () => undefined }),
+    admin,
+  )
   const bodies: [query: string, body: Record<string, unknown>, caller: Caller][] = [
     ['?provisionAsCsv=true', { name: 'Alpha', description: 'Über alles', category: 'HR' }, admin],
     [

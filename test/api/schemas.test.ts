@@ -21,7 +21,11 @@ beforeAll(async () => {
   admin = await makeCaller(db, 'ORG_ADMIN')
   const masterKey = parseMasterKey(generateMasterKey())
   server = await serveRoutes(
-    [...sourceRoutes({ db, masterKey }), ...schemaRoutes({ db }), ...settingsRoutes({ db })],
+    [
+      ...sourceRoutes({ db, masterKey, wake: () => undefined }),
+      ...schemaRoutes({ db }),
+      ...settingsRoutes({ db }),
+    ],
     admin,
   )
 })

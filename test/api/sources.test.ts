@@ -21,7 +21,10 @@ beforeAll(async () => {
   database = await testDatabase()
   await verifyMasterKey(database.db, masterKey)
   admin = await makeCaller(database.db, 'ORG_ADMIN')
-  server = await serveRoutes(sourceRoutes({ db: database.db, masterKey }), admin)
+  server = await serveRoutes(
+    sourceRoutes({ db: database.db, masterKey, wake: () => undefined }),
+    admin,
+  )
 })
 afterAll(async () => {
   await server?.close()

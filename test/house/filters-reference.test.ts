@@ -19,7 +19,11 @@ beforeAll(async () => {
   const { db } = database
   const masterKey = parseMasterKey(generateMasterKey())
   server = await serveRoutes(
-    [...sourceRoutes({ db, masterKey }), ...accountRoutes({ db }), ...taskStatusRoutes({ db })],
+    [
+      ...sourceRoutes({ db, masterKey, wake: () => undefined }),
+      ...accountRoutes({ db }),
+      ...taskStatusRoutes({ db }),
+    ],
     await makeCaller(db, 'ORG_ADMIN'),
   )
   page = await readFile(new URL('../../docs/reference/filters.md', import.meta.url), 'utf8')
