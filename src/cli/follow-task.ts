@@ -2,7 +2,7 @@
 import type { Client, TaskStatus } from '../client/index.ts'
 import { CliError, exitCodes } from './exit-code.ts'
 import { progressBar } from './progress-bar.ts'
-import { note, plain, print, printFields, printJson, show } from './terminal.ts'
+import { note, plain, printFields, printJson, show } from './terminal.ts'
 
 /** Waits for a task with a bar on stderr. Ctrl-C ends the wait with its own exit code, not the task. */
 export async function followTask(
@@ -55,9 +55,4 @@ export function reportTask(task: TaskStatus, json: boolean): void {
 /** The messages of a task on stderr. */
 export function reportMessages(task: TaskStatus): void {
   for (const { type, key } of task.messages) note(`${type}: ${plain(key)}`)
-}
-
-/** Prints an id alone. */
-export function printId(id: string): void {
-  print(plain(id))
 }

@@ -15,6 +15,8 @@ export interface ServeOptions {
 }
 
 const parentWatchMs = 500
+/** Signals closer together than this are one request. */
+const repeatMs = 1_000
 
 /** Runs the server until it is told to stop. */
 export async function serve(options: ServeOptions): Promise<void> {
@@ -95,22 +97,33 @@ function showBanner({ url, bootstrap }: App): void {
   note(lines.join('\n'))
 }
 
-/** `first` resolves at the first request to stop; a second one ends the process at once. */
+/** `first` resolves at the first request to stop; a second one by a person ends the process at once. */
 function listenForSignals(): { readonly first: Promise<void>; end(): void } {
   const { promise, resolve } = defer()
-  let asked = false
-  const onSignal = (signal: 'SIGINT' | 'SIGTERM'): void => {
-    if (asked) process.exit(signal === 'SIGINT' ? exitCodes.interrupted : 143)
-    asked = true
-    resolve()
+  let askedAt: number | undefined
+  const onSignal = (signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP'): void => {
+    const now = performance.now()
+    if (askedAt === undefined) {
+      askedAt = now
+      resolve()
+      return
+    }
+    // One Ctrl-C arrives twice where npm's shell is bash: from the terminal, and handed on by npm. A closed terminal
+    // may say so several times. Neither is a person who has lost patience.
+    if (signal === 'SIGHUP' || now - askedAt < repeatMs) return
+    process.exit(signal === 'SIGINT' ? exitCodes.interrupted : 143)
   }
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal)
+  // With the terminal goes the output; a line that nobody can read must not keep the database from being stopped.
+  const ignore = (): void => {}
+  process.stdout.on('error', ignore)
+  process.stderr.on('error', ignore)
   const watch = watchParent(resolve)
   return {
     first: promise,
     end: () => {
       clearInterval(watch)
-      process.off('SIGINT', onSignal).off('SIGTERM', onSignal)
+      process.off('SIGINT', onSignal).off('SIGTERM', onSignal).off('SIGHUP', onSignal)
     },
   }
 }
