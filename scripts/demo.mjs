@@ -21,13 +21,18 @@ const accounts = 100_000
 const keep = process.argv.includes('--keep')
 
 ensure()
+// A closed terminal takes the output away; the server still has to be stopped in order.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 const server = await startServer()
-const stopOn = (signal) =>
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+]) {
   process.once(signal, () => {
-    void server.stop().then(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+    void server.stop().then(() => process.exit(code))
   })
-stopOn('SIGINT')
-stopOn('SIGTERM')
+}
 try {
   await main()
   if (keep) await stayUntilStopped()

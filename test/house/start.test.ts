@@ -30,13 +30,19 @@ afterEach(async () => {
 })
 
 describe('npm start', () => {
-  // Ctrl-C reaches every process of the terminal, and npm hands it on once more.
-  const stops: Record<string, (npm: number) => void> = {
-    'SIGTERM to npm': (npm) => process.kill(npm, 'SIGTERM'),
-    'Ctrl-C in a terminal': (npm) => process.kill(-npm, 'SIGINT'),
+  // Ctrl-C reaches every process of the terminal, and npm hands it on once more: to its shell, or to node itself where
+  // the shell is bash, which puts the command in its own place.
+  const stops: Record<string, { shell?: string; stop: (npm: number) => void }> = {
+    'SIGTERM to npm': { stop: (npm) => process.kill(npm, 'SIGTERM') },
+    'Ctrl-C in a terminal': { stop: (npm) => process.kill(-npm, 'SIGINT') },
+    'Ctrl-C where the shell is bash': {
+      shell: 'bash',
+      stop: (npm) => process.kill(-npm, 'SIGINT'),
+    },
+    'the terminal is closed': { stop: (npm) => process.kill(-npm, 'SIGHUP') },
   }
 
-  it.each(Object.entries(stops))('leaves nothing behind after %s', async (_name, stop) => {
+  it.each(Object.entries(stops))('leaves nothing behind after %s', async (_name, how) => {
     const port = await freePort()
     const npm = spawn('npm', ['start'], {
       cwd: root,
@@ -46,6 +52,7 @@ describe('npm start', () => {
         MUSTER_PORT: String(port),
         MUSTER_DATA_DIR: join(folder, 'data'),
         MUSTER_LOG_LEVEL: 'silent',
+        ...(how.shell === undefined ? {} : { npm_config_script_shell: how.shell }),
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -58,7 +65,7 @@ describe('npm start', () => {
       if (npm.exitCode !== null) throw new Error(`npm start ended:\n${output}`)
       await sleep(100)
     }
-    stop(npm.pid ?? 0)
+    how.stop(npm.pid ?? 0)
     await ended
     await expect.poll(() => isFree(port), { timeout: 20_000, interval: 100 }).toBe(true)
     await expect.poll(leftovers, { timeout: 20_000, interval: 100 }).toEqual([])
