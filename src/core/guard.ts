@@ -58,7 +58,7 @@ export function judge(judged: Judged): Verdict {
     findings.push({ guard, limit, value, message: { type: 'WARN', key } })
   }
   if (judged.checkDeletedDisabled) {
-    const key = `${counts.removed} accounts were not in the read; account deletion is disabled for this source, so none was removed.`
+    const key = `${counted(counts.removed, 'account was', 'accounts were')} not in the read; account deletion is disabled for this source, so none was removed.`
     // A choice of the owner, not a fault: it is told, but does not make the run a WARNING.
     findings.push({
       guard: 'checkDeletedDisabled',
@@ -72,7 +72,7 @@ export function judge(judged: Judged): Verdict {
       'incompleteRead',
       0,
       judged.untrustedRejects,
-      `${judged.untrustedRejects} rejected records have no trustworthy identity, so the read is incomplete: ${counts.removed} removals were skipped. Correct those records and send the file again.`,
+      `${counted(judged.untrustedRejects, 'rejected record has', 'rejected records have')} no trustworthy identity, so the read is incomplete: ${counted(counts.removed, 'removal was', 'removals were')} skipped. Correct the file and send it again.`,
     )
   }
   if (counts.removed * 100 > judged.deleteThreshold * counts.before) {
@@ -85,4 +85,8 @@ export function judge(judged: Judged): Verdict {
     )
   }
   return { outcome: findings.length > 0 ? 'skip removals' : 'go', findings }
+}
+
+function counted(count: number, one: string, many: string): string {
+  return `${count.toLocaleString('en')} ${count === 1 ? one : many}`
 }
