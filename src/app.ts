@@ -18,7 +18,7 @@ import { taskStatusRoutes } from './api/task-status.ts'
 import { ConfigError, masterKey } from './config.ts'
 import type { Config } from './config.ts'
 import type { RunServices } from './run/job.ts'
-import { openSpool } from './run/spool.ts'
+import { lockSpool, openSpool } from './run/spool.ts'
 import type { Spool } from './run/spool.ts'
 import { startWorker } from './run/worker.ts'
 import { openDatabase } from './store/database.ts'
@@ -109,6 +109,10 @@ async function start(
   await verifyMasterKey(db, key)
   const keys = await loadSigningKeys(db, key)
   const bootstrap = await ensureBootstrapClient(db, config.client)
+  if (!config.spoolShared) {
+    const lock = await lockSpool(config.spoolDir)
+    undo.push(() => lock.release())
+  }
   const spool = await openSpool({ dir: config.spoolDir, shared: config.spoolShared })
   const { loadShortcuts: shortcuts } = config
   const worker = startWorker({

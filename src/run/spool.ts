@@ -4,6 +4,8 @@ import { link, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } fro
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RequestError } from '../core/errors.ts'
+import { type FolderLock, lockFolder } from '../store/folder-lock.ts'
+import { StoreError } from '../store/store-error.ts'
 
 /** An upload that lies in the spool and belongs to a run. */
 export interface SpooledFile {
@@ -38,7 +40,10 @@ export interface Spool {
   path(name: string): string
   /** Removes a received file; it is no error when it is gone. */
   remove(name: string): Promise<void>
-  /** Removes files that are not in `keep` and were last written more than `olderThanMs` ago; gives their number. */
+  /**
+   * Removes files that are not in `keep` and were last written more than `olderThanMs` ago; gives their number. In a
+   * folder that is ours alone, what lay there when it was opened was left by a dead process and goes at once.
+   */
   sweep(keep: ReadonlySet<string>, olderThanMs: number): Promise<number>
 }
 
@@ -50,6 +55,23 @@ const writeBytes = 1024 * 1024
 // A client may send its file byte by byte; more buffers than this are written before the MiB is full.
 const writeBuffers = 512
 
+/**
+ * Keeps other processes off a folder that is not shared: each would take the uploads and the runs of the other for those
+ * of its dead predecessor. Throws a StoreError that names the pid.
+ */
+export async function lockSpool(dir: string): Promise<FolderLock> {
+  await prepare(dir)
+  try {
+    return await lockFolder(dir)
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.code !== 'folder_locked') throw error
+    throw new StoreError(error.code, error.message.replace('data folder', 'spool folder'), {
+      hint: 'Stop that process, give each process a MUSTER_DATA_DIR or MUSTER_SPOOL_DIR of its own, or set MUSTER_SPOOL_SHARED=true for all of them.',
+      cause: error,
+    })
+  }
+}
+
 /** Opens the folder, making it where it is missing. Throws when this process cannot write there. */
 export async function openSpool(options: {
   readonly dir: string
@@ -58,6 +80,7 @@ export async function openSpool(options: {
   const { dir, shared } = options
   await prepare(dir)
   const node = shared ? 'shared' : await nodeId(dir)
+  const left = new Set(shared ? [] : await readdir(dir))
   const receiving = new Set<string>()
   return {
     node,
@@ -93,7 +116,7 @@ export async function openSpool(options: {
         const orphan = finalName.test(name) ? !keep.has(name) : partialName.test(name)
         if (!orphan || receiving.has(name)) continue
         const info = await stat(join(dir, name)).catch(() => null)
-        if (info === null || info.mtimeMs > oldest) continue
+        if (info === null || (info.mtimeMs > oldest && !left.has(name))) continue
         await rm(join(dir, name), { force: true })
         removed += 1
       }

@@ -57,7 +57,9 @@ it('two that start at once on an empty database end with one key and one client'
     MUSTER_KEY: generateMasterKey(),
     MUSTER_DATA_DIR: await dataFolder(),
   }
-  const [one, two] = await Promise.all([startOn(env), startOn(env)])
+  // Two processes never share a spool folder unless told so.
+  const other = { ...env, MUSTER_DATA_DIR: await dataFolder() }
+  const [one, two] = await Promise.all([startOn(env), startOn(other)])
   expect(one.bootstrap.clientId).toBe(two.bootstrap.clientId)
   const secrets = [one.bootstrap.clientSecret, two.bootstrap.clientSecret].filter(
     (secret) => secret !== null,
@@ -80,7 +82,8 @@ it('keeps the client of its settings up to date and never shows its secret', asy
     MUSTER_CLIENT_ID: 'ci',
     MUSTER_CLIENT_SECRET: 'the first secret',
   }
-  const apps = await Promise.all([startOn(env), startOn(env)])
+  const other = { ...env, MUSTER_DATA_DIR: await dataFolder() }
+  const apps = await Promise.all([startOn(env), startOn(other)])
   expect(apps.map((app) => app.bootstrap)).toEqual([
     { clientId: 'ci', clientSecret: null },
     { clientId: 'ci', clientSecret: null },
