@@ -7,13 +7,13 @@ import { recordLoad } from '../store/apply.ts'
 import { recordAudit } from '../store/audit.ts'
 import { clearRejects, giveFeedNumber, summariseRejects, updateRun } from '../store/runs.ts'
 import { hasPartition } from '../store/staging.ts'
-import { endTask, type Lease, updateTask } from '../store/tasks.ts'
+import { endTask, getTask, holdsLease, type Lease, updateTask } from '../store/tasks.ts'
 import type { Task } from '../core/task.ts'
 import { cancellable } from './cancellable.ts'
 import { type Collecting, startCollecting } from './collect.ts'
 import { loadFirst } from './first-load.ts'
 import { type Job, openJob, type RunServices } from './job.ts'
-import { AttemptError, type Finish, LeaseLostError, type Load } from './load.ts'
+import { AttemptError, CancelledError, type Finish, LeaseLostError, type Load } from './load.ts'
 import { startPhases, type Phases } from './phases.ts'
 import { loadStaged } from './staged-load.ts'
 
@@ -33,6 +33,8 @@ export async function aggregate(
   progress: Progress,
 ): Promise<void> {
   await services.onStep('claimed')
+  // Cancelled between two attempts, when nobody was there to stop.
+  if (claimed.task.cancelBy !== null) throw new CancelledError(claimed.task.cancelBy)
   await cancellable(services.db, signal, async (connection) => {
     await clearRejects(connection, claimed.task.id)
     const job = await openJob(services, claimed, connection, signal)
@@ -57,7 +59,9 @@ export async function aggregate(
       await apply(job, load, verdict, phases)
     } finally {
       await collecting.close()
-      await load?.discard().catch(() => undefined)
+      // Tables are named by the run: whoever lost the lease would drop those of the attempt that took over.
+      const mine = await holdsLease(services.db, claimed.lease).catch(() => false)
+      if (mine) await load?.discard().catch(() => undefined)
     }
     await services.onStep('committed')
   })
@@ -138,6 +142,9 @@ async function apply(job: Job, load: Load, verdict: Verdict, phases: Phases): Pr
       }),
     })
     if (!ended) throw new LeaseLostError()
+    // Whoever cancels now waits for our commit; whoever did before must not see an effect.
+    const { cancelBy } = (await getTask(tx, job.task.id)) ?? job.task
+    if (cancelBy !== null) throw new CancelledError(cancelBy)
   }
   const applied = await load.apply(removals, finish)
   if (applied === 'stale') throw new AttemptError('accounts of the source moved since the plan')

@@ -1,10 +1,13 @@
-// A connection whose statement under way is cancelled when a signal aborts.
+// A connection that a signal stops: its statement under way is cancelled, and no further one begins.
 import type { Connection, Database } from '../store/database.ts'
 import { backendId, cancelBackend } from '../store/backends.ts'
 
+/** A cancel meets a server process only while it runs a statement, so it is repeated until the work has ended. */
+const repeatMs = 200
+
 /**
- * Gives `work` a connection. An abort cancels the statement that runs on it and makes the result the reason of the
- * signal; the connection is closed then, whatever state it is in.
+ * Gives `work` a connection. After an abort the statement that runs on it is cancelled, every other one but a rollback
+ * is refused, and the result is the reason of the signal; the connection is closed then, whatever state it is in.
  */
 export async function cancellable(
   db: Database,
@@ -14,14 +17,27 @@ export async function cancellable(
   signal.throwIfAborted()
   const connection = await db.connect()
   let broken = true
-  const onAbort = (): void => {
+  let backend = 0
+  let repeat: NodeJS.Timeout | undefined
+  const cancel = (): void => {
     cancelBackend(db, backend).catch(() => undefined)
   }
-  let backend = 0
+  const onAbort = (): void => {
+    cancel()
+    repeat = setInterval(cancel, repeatMs)
+  }
   try {
     backend = await backendId(connection)
     signal.addEventListener('abort', onAbort)
-    await work(connection)
+    signal.throwIfAborted()
+    await work({
+      raw: connection.raw,
+      release: (closed) => connection.release(closed),
+      query: async (text, values) => {
+        if (text !== 'rollback') signal.throwIfAborted()
+        return connection.query(text, values)
+      },
+    })
     broken = false
   } catch (error) {
     // The statement that was cancelled fails with an error of its own; why it was cancelled says more.
@@ -29,6 +45,8 @@ export async function cancellable(
     throw error
   } finally {
     signal.removeEventListener('abort', onAbort)
-    connection.release(broken)
+    clearInterval(repeat)
+    // A cancel that is still on its way must not meet a statement of the next user of the connection.
+    connection.release(broken || signal.aborted)
   }
 }

@@ -39,15 +39,24 @@ export class AttemptError extends Error {}
 /** Another worker has the task; this one must not write any more. */
 export class LeaseLostError extends Error {}
 
+/** Somebody wants the run to stop. Nothing was changed. */
+export class CancelledError extends Error {
+  readonly by: string
+  constructor(by: string) {
+    super(`cancelled by ${by}`)
+    this.by = by
+  }
+}
+
 /** Writes the rejects of a pass as they come, numbered in the order of the file. */
 export function rejectTaker(q: Queryable, job: Job): TakeRejects & { count(): number } {
   let count = 0
   const take = async (rejects: readonly Reject[]): Promise<void> => {
     const first = count + 1
     count += rejects.length
-    await addRejects(
+    const written = await addRejects(
       q,
-      job.task.id,
+      job.lease,
       first,
       rejects.map((reject) => ({
         ...reject,
@@ -55,6 +64,7 @@ export function rejectTaker(q: Queryable, job: Job): TakeRejects & { count(): nu
           reject.nativeIdentity === null ? null : accountId(job.source.id, reject.nativeIdentity),
       })),
     )
+    if (written < rejects.length) throw new LeaseLostError('another worker has the task')
   }
   return Object.assign(take, { count: () => count })
 }

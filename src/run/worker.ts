@@ -27,7 +27,7 @@ import {
 import { aggregate, type Progress } from './aggregate.ts'
 import { runRemoval } from './remove-source.ts'
 import type { RunServices } from './job.ts'
-import { LeaseLostError } from './load.ts'
+import { CancelledError, LeaseLostError } from './load.ts'
 
 /** What a worker needs. */
 export interface WorkerOptions extends RunServices {
@@ -57,13 +57,6 @@ const applyGraceMs = 8000
 /** An upload that no task names is removed after this; its submit may still be under way before. */
 const orphanFileMs = 10 * 60_000
 
-class CancelledError extends Error {
-  readonly by: string
-  constructor(by: string) {
-    super(`cancelled by ${by}`)
-    this.by = by
-  }
-}
 class StoppedError extends Error {}
 
 /** Starts to work off the queue. */

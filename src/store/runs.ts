@@ -144,21 +144,25 @@ export async function giveFeedNumber(tx: Queryable, id: string): Promise<number>
   return value
 }
 
-/** Adds rejects of a run. `accountId` (32 hex digits) is that of the identity, if it is readable. */
+/**
+ * Adds rejects of a run and gives their number: none when the attempt is not the current one any more. `accountId` (32
+ * hex digits) is that of the identity, if it is readable.
+ */
 export async function addRejects(
   q: Queryable,
-  runId: string,
+  attempt: { readonly taskId: string; readonly fence: number },
   firstNumber: number,
   rejects: readonly (Reject & { readonly accountId: string | null })[],
-): Promise<void> {
-  await q.query(
+): Promise<number> {
+  const { rowCount } = await q.query(
     `insert into reject (task_id, number, position, code, reason, raw, account_id, native_identity, trusted)
      select $1::uuid, $2::integer + ordinality::integer - 1, given.position, given.code, given.reason, given.raw,
        given.account_id, given.native_identity, given.trusted
      from unnest($3::bigint[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[], $9::boolean[])
-       with ordinality as given (position, code, reason, raw, account_id, native_identity, trusted, ordinality)`,
+       with ordinality as given (position, code, reason, raw, account_id, native_identity, trusted, ordinality)
+     where exists (select from lease where task_id = $1::uuid and fence = $10::integer)`,
     [
-      fromWireId(runId),
+      fromWireId(attempt.taskId),
       firstNumber,
       rejects.map((reject) => reject.position),
       rejects.map((reject) => reject.code),
@@ -167,8 +171,10 @@ export async function addRejects(
       rejects.map((reject) => (reject.accountId === null ? null : fromWireId(reject.accountId))),
       rejects.map((reject) => reject.nativeIdentity),
       rejects.map((reject) => reject.trusted),
+      attempt.fence,
     ],
   )
+  return rowCount
 }
 
 /** Forgets the rejects of an attempt that is made anew. */
