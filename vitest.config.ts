@@ -1,7 +1,6 @@
 // How the tests run: against one shared PostgreSQL, in as many processes as there are cores here.
 import { defineConfig } from 'vitest/config'
 
-// oxlint-disable-next-line import/no-default-export -- vitest reads its configuration from the default export.
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],

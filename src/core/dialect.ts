@@ -28,7 +28,7 @@ export function readDialect(given: Readonly<Record<string, unknown>>): Dialect {
   if (typeof unsupported === 'string' && unsupported.trim() !== '') {
     throw settingError('filterString', 'is not supported by this version', 'Remove it.')
   }
-  if (flag(given, 'hasHeader', true) === false) {
+  if (!flag(given, 'hasHeader', true)) {
     throw settingError('hasHeader', 'is false', 'The first line of a file must name its columns.')
   }
   const delimiter = character(given, 'delimiter') ?? ','
@@ -91,18 +91,18 @@ function character(given: Readonly<Record<string, unknown>>, key: string): strin
   const value = text(given, key)
   if (value === null) return null
   const escape = /^\\u([0-9a-fA-F]{4})$/.exec(value)
-  const character = escape
+  const found = escape
     ? String.fromCharCode(Number.parseInt(escape[1] ?? '', 16))
     : value === '\\t'
       ? '\t'
       : value
-  const code = character.charCodeAt(0)
-  if (character.length !== 1 || code > 0x7e || code === 10 || code === 13 || code === 0) {
+  const code = found.charCodeAt(0)
+  if (found.length !== 1 || code > 0x7e || code === 10 || code === 13 || code === 0) {
     throw settingError(
       key,
       'is not a single ASCII character',
       'Write one character, a tab as \\u0009.',
     )
   }
-  return character
+  return found
 }

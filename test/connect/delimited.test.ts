@@ -41,11 +41,11 @@ function read(
     for (;;) {
       const scan = reader.next()
       if (scan === 'more') return records
-      const cells = scan === 'record' ? scanner.cells : 0
+      const count = scan === 'record' ? scanner.cells : 0
       records.push({
         kind: scan as ReadRecord['kind'],
         line: scanner.recordLine,
-        cells: Array.from({ length: cells }, (_, index) => cellText(scanner, index)),
+        cells: Array.from({ length: count }, (_, index) => cellText(scanner, index)),
         malformed: scan === 'record' && scanner.malformed,
       })
     }
@@ -319,21 +319,17 @@ describe('reading other encodings', () => {
   })
 
   it('names the offset of the first bytes that are no UTF-8, whatever they are and however the blocks fall', () => {
-    const bad = fc.constantFrom(
-      ...[
-        [0xff],
-        [0x80],
-        [0xc3],
-        [0xe2, 0x82],
-        [0xf0, 0x9f, 0x98],
-        [0xc0, 0x80],
-        [0xed, 0xa0, 0x80],
-      ],
-      ...[
-        [0xe0, 0x80, 0x80],
-        [0xf8, 0x88, 0x80, 0x80, 0x80],
-        [0xf4, 0x90, 0x80, 0x80],
-      ],
+    const bad = fc.constantFrom<number[][]>(
+      [0xff],
+      [0x80],
+      [0xc3],
+      [0xe2, 0x82],
+      [0xf0, 0x9f, 0x98],
+      [0xc0, 0x80],
+      [0xed, 0xa0, 0x80],
+      [0xe0, 0x80, 0x80],
+      [0xf8, 0x88, 0x80, 0x80, 0x80],
+      [0xf4, 0x90, 0x80, 0x80],
     )
     const good = fc.string({ unit: fc.constantFrom('a', 'é', '€', '😀', ',', '\n'), maxLength: 30 })
     fc.assert(
