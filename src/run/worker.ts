@@ -114,7 +114,7 @@ export function startWorker(options: WorkerOptions): AggregationWorker {
           // Taken one after the other until the queue is empty or all hands are busy.
         }
       } catch (error) {
-        log('warn', 'The queue cannot be read; trying again.', { error: String(error) })
+        log('warn', 'The queue cannot be read; trying again.', { error })
       }
       await pause()
     }
@@ -167,10 +167,24 @@ async function runAttempt(
     stopping.removeEventListener('abort', onStop)
     clearInterval(beat)
     clearTimeout(grace)
-    await releaseLease(db, lease).catch(() => undefined)
+    await letGo(options, lease, stopping)
     await cleanUp(options).catch((error: unknown) => {
-      log('warn', 'Cleaning up failed; the next sweep does it.', { error: String(error) })
+      log('warn', 'Cleaning up failed; the next sweep does it.', { error })
     })
+  }
+}
+
+/** Releases the lease. After the database was away it is tried again: else the next attempt waits until it runs out. */
+async function letGo(options: WorkerOptions, lease: Lease, stopping: AbortSignal): Promise<void> {
+  const deadline = performance.now() + options.leaseSeconds * 1000
+  for (;;) {
+    try {
+      await releaseLease(options.db, lease)
+      return
+    } catch {
+      if (stopping.aborted || performance.now() > deadline) return
+    }
+    await new Promise((resolve) => setTimeout(resolve, 250))
   }
 }
 
@@ -236,18 +250,18 @@ async function settle(
   }
   const end = endOf(error, lease.fence)
   if (end === null) {
-    log('warn', 'The attempt failed; the run is tried again.', { ...fields, error: detail(error) })
+    log('warn', 'The attempt failed; the run is tried again.', { ...fields, error })
     await new Promise((resolve) => setTimeout(resolve, 500 * lease.fence))
     return
   }
   log(end.state === 'cancelled' ? 'info' : 'error', 'The run has ended without an effect.', {
     ...fields,
     status: end.completionStatus,
-    error: detail(error),
+    error,
   })
   await endWithoutEffect(options, task, lease.fence, end).catch((cause: unknown) => {
     // The lease runs out, and the next attempt comes to the same end.
-    log('error', 'The end of the run could not be written.', { ...fields, error: String(cause) })
+    log('error', 'The end of the run could not be written.', { ...fields, error: cause })
   })
 }
 
@@ -281,10 +295,6 @@ function asRunError(error: unknown): RunError | null {
     })
   }
   return null
-}
-
-function detail(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }
 
 async function endWithoutEffect(
