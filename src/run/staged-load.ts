@@ -17,6 +17,7 @@ import { updateRun } from '../store/runs.ts'
 import {
   analyzeStaging,
   copyRows,
+  countDirtyBuckets,
   countStaged,
   createDirtyBuckets,
   createStaging,
@@ -43,7 +44,9 @@ interface Staged {
   readonly pass: StagePass
   /** How many rows staging must hold: told by what went in and what was merged, not by looking. */
   readonly rows: number
-  readonly compared: (NonNullable<PlanInput['compared']> & { readonly stored: number }) | null
+  readonly compared:
+    | (NonNullable<PlanInput['compared']> & { readonly stored: number; readonly buckets: number })
+    | null
   readonly messages: readonly TaskMessage[]
 }
 
@@ -84,7 +87,8 @@ async function compare(job: Job, collecting: Collecting): Promise<NonNullable<St
   const count = bucketCount(job.before.accounts)
   const outcome = await collecting.compare(job.partition, count)
   await createDirtyBuckets(job.connection, job.run.number, outcome.dirty)
-  return { mask: count - 1, dirtyStored: outcome.dirtyStored, stored: outcome.stored }
+  const { dirty, dirtyStored, stored } = outcome
+  return { mask: count - 1, dirtyStored, stored, buckets: dirty.length }
 }
 
 async function plan(
@@ -130,6 +134,10 @@ async function diffStaged(job: Job, staged: Staged, stagedRows: number): Promise
   await connection.query('begin')
   try {
     checkRows('staged', stagedRows, await countStaged(connection, run.number))
+    if (staged.compared !== null) {
+      const { buckets } = staged.compared
+      checkRows('kept as dirty', buckets, await countDirtyBuckets(connection, run.number))
+    }
     const changes = await buildPlan(connection, {
       runId: job.task.id,
       runNumber: run.number,
@@ -145,8 +153,12 @@ async function diffStaged(job: Job, staged: Staged, stagedRows: number): Promise
   }
 }
 
-/** Unlogged tables are empty after a crash of the server; accounts of rows that are gone would look removed. */
-function checkRows(kind: 'staged' | 'planned', expected: number, found: number): void {
+/** Unlogged tables are empty after a crash of the server: accounts of rows that are gone would look removed, or be missed. */
+function checkRows(
+  kind: 'staged' | 'kept as dirty' | 'planned',
+  expected: number,
+  found: number,
+): void {
   if (found === expected) return
   throw new AttemptError(`${expected} rows were ${kind}, but now there are ${found}`)
 }

@@ -70,9 +70,18 @@ export async function createDirtyBuckets(
 }
 
 /** How many rows are staged, counted. */
-export async function countStaged(q: Queryable, runNumber: number): Promise<number> {
+export function countStaged(q: Queryable, runNumber: number): Promise<number> {
+  return countRows(q, stagingName(runNumber))
+}
+
+/** How many buckets are dirty, counted. */
+export function countDirtyBuckets(q: Queryable, runNumber: number): Promise<number> {
+  return countRows(q, dirtyName(runNumber))
+}
+
+async function countRows(q: Queryable, table: string): Promise<number> {
   const { rows } = await q.query<{ rows: number }>(
-    `select count(*) as rows from ${quoteName(stagingName(runNumber))}`,
+    `select count(*) as rows from ${quoteName(table)}`,
   )
   return rows[0]?.rows ?? 0
 }
