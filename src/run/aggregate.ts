@@ -5,6 +5,7 @@ import { finalAttributes, finalMessages, planAttributes } from '../core/report.t
 import { deleteThreshold } from '../core/source.ts'
 import { recordLoad } from '../store/apply.ts'
 import { recordAudit } from '../store/audit.ts'
+import { endOtherBackends, nameBackend } from '../store/backends.ts'
 import { clearRejects, giveFeedNumber, summariseRejects, updateRun } from '../store/runs.ts'
 import { hasPartition } from '../store/staging.ts'
 import { endTask, getTask, holdsLease, type Lease, updateTask } from '../store/tasks.ts'
@@ -36,6 +37,8 @@ export async function aggregate(
   // Cancelled between two attempts, when nobody was there to stop.
   if (claimed.task.cancelBy !== null) throw new CancelledError(claimed.task.cancelBy)
   await cancellable(services.db, signal, async (connection) => {
+    await nameBackend(connection, claimed.task.number)
+    await endOtherBackends(connection, claimed.task.number)
     await clearRejects(connection, claimed.task.id)
     const job = await openJob(services, claimed, connection, signal)
     const phases = startPhases((name) => (progress.phase = name))
@@ -63,6 +66,7 @@ export async function aggregate(
       const mine = await holdsLease(services.db, claimed.lease).catch(() => false)
       if (mine) await load?.discard().catch(() => undefined)
     }
+    await nameBackend(connection, null)
     await services.onStep('committed')
   })
 }

@@ -1,6 +1,7 @@
 // A first load: the rows are copied straight into the table that becomes the source's partition of `account`.
 import type { PlanCounts } from '../core/plan.ts'
 import { attachPartition, lockSource } from '../store/apply.ts'
+import { nameBackend } from '../store/backends.ts'
 import {
   addPrimaryKey,
   createFirstLoad,
@@ -97,6 +98,7 @@ async function buildKey(
   // Staged on a connection of its own, because this one holds the open first load.
   const second = await services.db.connect()
   try {
+    await nameBackend(second, run.number)
     const staging = await createStaging(second, run.number)
     const keyHashes = [...new Set(duplicates.map((duplicate) => duplicate.keyHash))]
     // Their rejects have been taken by the pass over all rows.
@@ -117,7 +119,8 @@ async function buildKey(
     }
     return { surplus, messages }
   } finally {
-    second.release()
+    // Closed, because it has the name of the run.
+    second.release(true)
   }
 }
 
