@@ -10,8 +10,8 @@ import {
   type PlanInput,
   type PlannedChanges,
   type PlannedRead,
-  preferIndexes,
   takeCollisions,
+  useIndexes,
 } from '../store/plans.ts'
 import { updateRun } from '../store/runs.ts'
 import {
@@ -22,6 +22,7 @@ import {
   createDirtyBuckets,
   createStaging,
   dropRunTables,
+  indexStaging,
 } from '../store/staging.ts'
 import { holdsLease } from '../store/tasks.ts'
 import type { Collecting } from './collect.ts'
@@ -38,6 +39,9 @@ import {
 import type { Phases } from './phases.ts'
 import { keepUndelivered, resolveDuplicates } from './resolve-duplicates.ts'
 import type { StagePass } from './thread-messages.ts'
+
+/** With more rows than this share of the accounts, joins over whole tables are cheaper than going by index. */
+const fewShare = 0.1
 
 /** What was staged. */
 interface Staged {
@@ -98,13 +102,15 @@ async function plan(
   takeRejects: ReturnType<typeof rejectTaker>,
 ): Promise<Load> {
   const { connection, run } = job
+  const few = staged.compared !== null && staged.rows < job.before.accounts * fewShare
+  if (few) await indexStaging(connection, run.number)
   await analyzeStaging(connection, run.number)
   let stagedRows = staged.rows
-  let changes = await diffStaged(job, staged, stagedRows)
+  let changes = await diffStaged(job, staged, stagedRows, few)
   if (changes.collisions > 0) {
     stagedRows -= await rejectCollisions(job, collecting, takeRejects)
     await updateRun(connection, job.task.id, { stagedRows })
-    changes = await diffStaged(job, staged, stagedRows)
+    changes = await diffStaged(job, staged, stagedRows, few)
   }
   const { compared } = staged
   const clean = compared === null ? 0 : compared.stored - compared.dirtyStored
@@ -116,7 +122,7 @@ async function plan(
     unchanged: clean + changes.matched - changes.updated,
   }
   const planRows = changes.created + changes.updated + changes.refreshed + changes.removed
-  const planned = { stagedRows, planRows, changes, few: compared !== null }
+  const planned = { stagedRows, planRows, changes, few }
   return {
     counts,
     records: staged.pass.records,
@@ -129,7 +135,12 @@ async function plan(
 }
 
 /** Makes the plan table in one transaction, so that its settings end with it. */
-async function diffStaged(job: Job, staged: Staged, stagedRows: number): Promise<PlannedRead> {
+async function diffStaged(
+  job: Job,
+  staged: Staged,
+  stagedRows: number,
+  few: boolean,
+): Promise<PlannedRead> {
   const { connection, run } = job
   await connection.query('begin')
   try {
@@ -144,6 +155,7 @@ async function diffStaged(job: Job, staged: Staged, stagedRows: number): Promise
       range: job.range,
       compared: staged.compared,
       stagedRows,
+      few,
     })
     await connection.query('commit')
     return changes
@@ -189,7 +201,7 @@ interface Planned {
   readonly stagedRows: number
   readonly planRows: number
   readonly changes: PlannedChanges
-  /** Whether a comparison has shown that few accounts are concerned, so that indexes are the way to them. */
+  /** Whether few accounts are concerned, so that indexes are the way to them. */
   readonly few: boolean
 }
 
@@ -212,7 +224,7 @@ async function apply(
     checkRows('staged', planned.stagedRows, await countStaged(connection, run.number))
     checkRows('planned', planned.planRows, await countPlanned(connection, run.number))
     if (!removals) await dropRemovals(connection, run.number)
-    if (planned.few) await preferIndexes(connection)
+    if (planned.few) await useIndexes(connection)
     const changes = removals ? planned.changes : { ...planned.changes, removed: 0 }
     await applyPlan(connection, source.id, run.number, changes)
     await job.services.onStep('applied')
