@@ -38,10 +38,12 @@ async function ensurePartition(tx: Queryable, sourceId: string): Promise<void> {
 /** Attaches a filled table as the partition of a source. Reading goes on meanwhile. */
 export async function attachPartition(tx: Queryable, sourceId: string): Promise<void> {
   const { low, high } = accountRange(sourceId)
+  const table = quoteName(partitionName(sourceId))
   await tx.query(
-    `alter table account attach partition ${quoteName(partitionName(sourceId))}
-     for values from ('${low}') to ('${high}')`,
+    `alter table account attach partition ${table} for values from ('${low}') to ('${high}')`,
   )
+  // The comments of the columns came with the table; this one does not.
+  await tx.query(`comment on table ${table} is 'The accounts of one source.'`)
 }
 
 /** Applies the plan of a run: what was judged is what is written. */
