@@ -146,6 +146,8 @@ function escapeByte(to: Buffer, at: number, byte: number): number {
 
 /** Whether a cell is 1 to 9 digits without a leading zero, which are canonical as they stand. */
 function isShortNumber(scanner: RecordScanner, column: number): boolean {
+  // A digit may be the quote character; then the bytes are not what the cell says.
+  if (scanner.cellForm[column] === quotedDoubled) return false
   const { bytes } = scanner
   let at = scanner.cellStart[column] ?? 0
   const end = scanner.cellEnd[column] ?? 0
@@ -164,6 +166,7 @@ function isIsoDay(scanner: RecordScanner, column: number): boolean {
   const { bytes } = scanner
   const start = scanner.cellStart[column] ?? 0
   if ((scanner.cellEnd[column] ?? 0) - start !== 10) return false
+  if (scanner.cellForm[column] === quotedDoubled) return false
   for (let index = 0; index < 10; index += 1) {
     const byte = bytes[start + index] ?? 0
     const good = index === 4 || index === 7 ? byte === minus : byte >= zero && byte <= nine

@@ -77,10 +77,15 @@ interface Encoded {
 function encodeText(
   text: string,
   layout: Layout,
-  options: { chunk?: number; withPosition?: boolean; merge?: boolean } = {},
+  options: { chunk?: number; withPosition?: boolean; merge?: boolean; quote?: number } = {},
 ): Encoded {
   const { chunk = 4096, withPosition = true, merge = false } = options
-  const scanner = new RecordScanner({ delimiter: 44, quote: 34, comment: -1, newline: 10 })
+  const scanner = new RecordScanner({
+    delimiter: 44,
+    quote: options.quote ?? 34,
+    comment: -1,
+    newline: 10,
+  })
   const parts: Buffer[] = []
   const writer = new RowWriter(chunk, withPosition, (full, length) => {
     parts.push(Buffer.from(full.subarray(0, length)))
@@ -286,6 +291,12 @@ describe('the byte path of a record', () => {
     const { rows } = encodeText(`k,${cell}\nl,b\n`, layoutOf(['id', 'name']), { chunk: 4096 })
     expect(rows.map((row) => row.nativeIdentity)).toEqual(['k', 'l'])
     expect(JSON.parse(rows[0]?.attributes ?? '')).toEqual({ id: 'k', name: cell })
+  })
+
+  it('undoes quotes that are digits before it takes a cell for a number', () => {
+    const layout = layoutOf(['id', 'level'], [], ['level'])
+    const { rows } = encodeText('k,151151\n', layout, { quote: 0x31 })
+    expect(rows[0]?.attributes).toBe('{"id":"k","level":515}')
   })
 
   it('keeps a column named __proto__ as a plain key', () => {
