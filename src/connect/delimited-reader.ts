@@ -16,6 +16,10 @@ export interface RecordReader {
   readonly scanner: RecordScanner
   /** As `RecordScanner.next`, but reads on by itself: `more` means the end of the file. */
   next(): Scan
+  /** Where the record that the scanner stands on begins in the file; null in a file that is turned into UTF-8. */
+  recordOffset(): number | null
+  /** Goes to the record that begins there, on that line; `next` then moves onto it. */
+  seek(offset: number, line: number): void
   /** How many bytes of the file have been read. */
   bytesRead(): number
   /** The length of the file. */
@@ -87,9 +91,26 @@ function readRecords(file: number, dialect: Dialect, blockSize: number): RecordR
     scanner.fill(buffer, 0, end, final)
   }
 
+  const seek = (offset: number, line: number): void => {
+    const start = blocks.offset() - end
+    if (offset >= start && offset < start + end) {
+      scanner.position = offset - start
+    } else {
+      blocks.seek(offset)
+      end = blocks.read(buffer, 0)
+      final = end === 0
+      checked = final ? end : characterEnd(buffer, end)
+      check(0, checked)
+      scanner.fill(buffer, 0, end, final)
+    }
+    scanner.line = line
+  }
+
   return {
     scanner,
     bytes,
+    recordOffset: () => (blocks.transcoded ? null : blocks.offset() - end + scanner.recordStart),
+    seek,
     bytesRead: () => blocks.bytesRead(),
     close: () => closeSync(file),
     next: () => {
@@ -158,6 +179,8 @@ interface Blocks {
   /** Reads at most one block to `at`; 0 at the end. */
   read(into: Buffer, at: number): number
   bytesRead(): number
+  /** Goes on reading there; only for bytes that are not transcoded. */
+  seek(offset: number): void
   /** The offset in the file of the end of what `read` gave. */
   offset(): number
 }
@@ -191,6 +214,9 @@ function plainBlocks(file: number, start: number, blockSize: number): Blocks {
       return count
     },
     bytesRead: () => offset,
+    seek: (to) => {
+      offset = to
+    },
     offset: () => offset,
   }
 }
@@ -222,6 +248,9 @@ function decodedBlocks(file: number, label: string, start: number, blockSize: nu
       return count
     },
     bytesRead: () => offset,
+    seek: () => {
+      throw new Error('a decoded file has no offsets to go to')
+    },
     offset: () => offset,
   }
 }

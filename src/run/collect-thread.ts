@@ -1,7 +1,7 @@
 // The thread that reads a spooled file: the reader's cells meet the store's row writer here, off the main thread.
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads'
 import { openRecords, type RecordReader } from '../connect/delimited-reader.ts'
-import { maximumCells } from '../connect/delimited-scanner.ts'
+import { maximumCells, type RecordScanner } from '../connect/delimited-scanner.ts'
 import {
   addRow,
   addStored,
@@ -17,6 +17,7 @@ import { RowWriter } from '../store/row-writer.ts'
 import { blankCell, rawRecord } from './encode-cell.ts'
 import { createEncoder, type RecordEncoder } from './encode-record.ts'
 import { createMerger } from './merge-adjacent.ts'
+import { createRowIndex, type RowIndex } from './row-index.ts'
 import {
   type Answer,
   bytesWord,
@@ -38,7 +39,13 @@ const words = new Int32Array(input.shared)
 const progress = new Float64Array(input.shared)
 const port = parentPort
 if (port === null) throw new Error('collect-thread.ts runs as a worker thread only')
-let buckets: Buckets | null = null
+/** What the comparison found out, for the pass that stages. */
+let compared: {
+  readonly buckets: Buckets
+  readonly pass: ComparePass
+  /** Null when the file has too many rows, or offsets that mean nothing. */
+  readonly index: RowIndex | null
+} | null = null
 
 /** Thrown when the main thread asked to stop; the main thread knows why. */
 class Stopped extends Error {}
@@ -126,12 +133,37 @@ function encoderFor(reader: RecordReader, writer: RowWriter): RecordEncoder {
 function chooser(filter: RowFilter, encoder: RecordEncoder): () => boolean {
   if (filter === 'all') return () => true
   if (filter === 'buckets') {
-    const compared = buckets
-    if (compared === null) throw new Error('stage by buckets came before compare')
-    return () => !encoder.hashKeyCell() || isDirty(compared, encoder.keyHash())
+    const { buckets } = comparison()
+    return () => !encoder.hashKeyCell() || isDirty(buckets, encoder.keyHash())
   }
   const wanted = new Set(filter.keyHashes)
   return () => encoder.hashKeyCell() && wanted.has(encoder.keyHash())
+}
+
+function comparison(): NonNullable<typeof compared> {
+  if (compared === null) throw new Error('stage by buckets came before compare')
+  return compared
+}
+
+/** The rows of dirty buckets and those whose identity cannot be read, found by the index of the comparison. */
+function* indexedRows(
+  reader: RecordReader,
+  { buckets, pass, index }: NonNullable<typeof compared>,
+): Generator<RecordScanner> {
+  if (index === null || (pass.dirty.length === 0 && pass.unkeyed === 0)) return
+  let found = 0
+  for (const { offset, line } of index.find((keyHash) => isDirty(buckets, keyHash))) {
+    found += 1
+    if ((found & 0x3ff) === 0) checkStop()
+    reader.seek(offset, line)
+    if (reader.next() !== 'record') throw new Error('a record is not where the comparison saw it')
+    yield reader.scanner
+  }
+}
+
+/** Whether going to the dirty rows one by one is cheaper than reading the whole file again. */
+function isSparse({ pass, index }: NonNullable<typeof compared>): boolean {
+  return index !== null && pass.dirtyStored <= pass.stored * 0.3
 }
 
 function stage(filter: RowFilter, withPosition: boolean): StagePass {
@@ -147,12 +179,13 @@ function stage(filter: RowFilter, withPosition: boolean): StagePass {
       ? createMerger(encoder, writer, input.layout.displayAttribute)
       : null
     const encode = merger === null ? encoder.encode : merger.encode
-    const isWanted = chooser(filter, encoder)
-    const counts = { records: 0, ignored: 0 }
+    const known = filter === 'buckets' && isSparse(comparison()) ? comparison() : null
+    const isWanted = known === null ? chooser(filter, encoder) : () => true
+    const counts = { records: known?.pass.records ?? 0, ignored: known?.pass.ignored ?? 0 }
     let rejects = 0
     let untrusted = 0
     let batch: Reject[] = []
-    for (const _ of rows(reader, counts)) {
+    for (const _ of known === null ? rows(reader, counts) : indexedRows(reader, known)) {
       if (!isWanted()) continue
       const reject = encode()
       if (reject === null) continue
@@ -181,7 +214,6 @@ function stage(filter: RowFilter, withPosition: boolean): StagePass {
 /** Adds up the file while the stored fingerprints stream in; the two take turns, so that both processors work. */
 async function compare(table: string, count: number): Promise<ComparePass> {
   const sums = createBuckets(count)
-  buckets = sums
   let stored = 0
   const streamed = readFingerprints(input.database, table, (keyHash, low, high) => {
     addStored(sums, keyHash, low, high)
@@ -193,10 +225,19 @@ async function compare(table: string, count: number): Promise<ComparePass> {
   try {
     const encoder = encoderFor(reader, new RowWriter(64, false, (full) => full))
     const counts = { records: 0, ignored: 0 }
+    let index: RowIndex | null = createRowIndex()
     let unkeyed = 0
     let turn = 0
-    for (const _ of rows(reader, counts)) {
-      if (encoder.hashKeyCell()) {
+    for (const scanner of rows(reader, counts)) {
+      const readable = encoder.hashKeyCell()
+      const offset = reader.recordOffset()
+      if (
+        offset === null ||
+        index?.add(offset, scanner.recordLine, encoder.keyHash(), readable) !== true
+      ) {
+        index = null
+      }
+      if (readable) {
         encoder.hashRow()
         addRow(sums, encoder.keyHash(), encoder.rowHash[0] ?? 0, encoder.rowHash[1] ?? 0)
       } else {
@@ -207,7 +248,9 @@ async function compare(table: string, count: number): Promise<ComparePass> {
     }
     await streamed
     const { dirty, stored: dirtyStored } = dirtyBuckets(sums)
-    return { ...counts, unkeyed, dirty, dirtyStored, stored }
+    const pass = { ...counts, unkeyed, dirty, dirtyStored, stored }
+    compared = { buckets: sums, pass, index }
+    return pass
   } finally {
     reader.close()
     await streamed.catch(() => undefined)
