@@ -24,7 +24,7 @@ import {
   rejectTaker,
 } from './load.ts'
 import type { Phases } from './phases.ts'
-import { resolveDuplicates } from './resolve-duplicates.ts'
+import { type Resolved, resolveDuplicates } from './resolve-duplicates.ts'
 
 /** More accounts than this that stand twice go through staging instead: their keys would fill the memory. */
 const maximumDuplicates = 100_000
@@ -68,7 +68,10 @@ export async function loadFirst(
       counts,
       records: pass.records,
       ignored: pass.ignored,
-      messages: [...columnMessages(job), ...conflictMessages(pass.conflicts), ...keyed.messages],
+      messages: [
+        ...columnMessages(job),
+        ...conflictMessages([...pass.conflicts.names, ...keyed.conflicts]),
+      ],
       baseline: true,
       apply: (_removals, finish) => apply(job, accounts, finish),
       discard: async () => {
@@ -90,9 +93,11 @@ async function buildKey(
   job: Job,
   collecting: Collecting,
   takeRejects: ReturnType<typeof rejectTaker>,
-): Promise<{ readonly surplus: number; readonly messages: Load['messages'] } | null> {
+): Promise<Resolved | null> {
   const { connection, partition, services, run } = job
-  if (await addPrimaryKey(connection, partition)) return { surplus: 0, messages: [] }
+  if (await addPrimaryKey(connection, partition)) {
+    return { surplus: 0, conflicts: new Set() }
+  }
   const duplicates = await findDuplicateIds(connection, partition, maximumDuplicates)
   if (duplicates === null) return null
   // Staged on a connection of its own, because this one holds the open first load.
@@ -108,7 +113,7 @@ async function buildKey(
       copyRows(second, staging, false),
       async () => undefined,
     )
-    const { messages } = await resolveDuplicates(
+    const { conflicts } = await resolveDuplicates(
       { ...job, connection: second },
       collecting,
       takeRejects,
@@ -117,7 +122,7 @@ async function buildKey(
     if (!(await addPrimaryKey(connection, partition))) {
       throw new Error('accounts stand twice after their rows were merged')
     }
-    return { surplus, messages }
+    return { surplus, conflicts }
   } finally {
     // Closed, because it has the name of the run.
     second.release(true)

@@ -1,4 +1,5 @@
 // What a read has brought, ready to be judged and applied; two ways lead there, first-load.ts and staged-load.ts.
+import { compareNames } from '../core/layout.ts'
 import type { PlanCounts } from '../core/plan.ts'
 import type { Reject } from '../core/source-record.ts'
 import type { TaskMessage } from '../core/task.ts'
@@ -89,17 +90,17 @@ export function columnMessages(job: Job): TaskMessage[] {
   return messages
 }
 
-/** Says that rows of the same account differ where only one value can be kept. */
-export function conflictMessages(conflicts: {
-  readonly accounts: number
-  readonly names: readonly string[]
-}): TaskMessage[] {
-  if (conflicts.accounts === 0) return []
-  const names = conflicts.names.map((name) => `"${name}"`).join(', ')
+/**
+ * Says that rows of the same account differ where only one value can be kept. It tells the attributes and no count of
+ * accounts: rows are merged where they stand together and again in staging, and neither place knows of the other's.
+ */
+export function conflictMessages(names: Iterable<string>): TaskMessage[] {
+  const quoted = [...new Set(names)].toSorted(compareNames).map((name) => `"${name}"`)
+  if (quoted.length === 0) return []
   return [
     {
       type: 'WARN',
-      key: `Rows of ${conflicts.accounts} accounts differ in single-valued attributes (${names}); the first value was kept.`,
+      key: `Rows of the same account differ in single-valued attributes (${quoted.join(', ')}); the first value was kept.`,
     },
   ]
 }

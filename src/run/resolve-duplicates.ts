@@ -1,7 +1,6 @@
 // Accounts that stand in staging more than once: their rows are merged, or the later ones are rejected (contract.md section 8.9).
 import { readAttributes, writeAttributes } from '../core/attributes.ts'
 import { mergeRecords } from '../core/source-record.ts'
-import type { TaskMessage } from '../core/task.ts'
 import type { Connection } from '../store/database.ts'
 import {
   dropLaterRows,
@@ -14,21 +13,24 @@ import {
 } from '../store/staging.ts'
 import type { Collecting, TakeRejects } from './collect.ts'
 import type { Job } from './job.ts'
-import { conflictMessages, rejectRows } from './load.ts'
+import { rejectRows } from './load.ts'
 
 /** What became of accounts that stood in staging more than once. `surplus`: by how many rows staging is smaller now. */
 export interface Resolved {
   readonly surplus: number
-  readonly messages: readonly TaskMessage[]
+  /** Single-valued attributes in which rows of one account differ. */
+  readonly conflicts: ReadonlySet<string>
 }
 
-/** Leaves every account in staging once; says what it had to decide. */
+/** Leaves every account in staging once. */
 export async function resolveDuplicates(
   job: Job,
   collecting: Collecting,
   takeRejects: TakeRejects,
 ): Promise<Resolved> {
-  if (!(await hasDuplicates(job.connection, job.run.number))) return { surplus: 0, messages: [] }
+  if (!(await hasDuplicates(job.connection, job.run.number))) {
+    return { surplus: 0, conflicts: new Set() }
+  }
   return inTransaction(job.connection, () =>
     job.layout.mergeRows ? mergeApart(job) : rejectLater(job, collecting, takeRejects),
   )
@@ -74,15 +76,14 @@ async function rejectLater(
       })),
     ),
   )
-  return { surplus: await dropLaterRows(connection, run.number), messages: [] }
+  return { surplus: await dropLaterRows(connection, run.number), conflicts: new Set() }
 }
 
 /** Merges rows that stand apart in the file, page by page. */
 async function mergeApart(job: Job): Promise<Resolved> {
   const { connection, run } = job
-  const conflicts = { accounts: 0, names: new Set<string>() }
+  const conflicts = new Set<string>()
   let open: StagedRow | null = null
-  let conflicted = false
   let surplus = 0
   let done: StagedRow[] = []
   await eachDuplicateRow(connection, run.number, async (rows) => {
@@ -90,13 +91,10 @@ async function mergeApart(job: Job): Promise<Resolved> {
       if (open === null || open.id !== row.id) {
         if (open !== null) done.push(open)
         open = row
-        conflicted = false
         continue
       }
       const merged = mergeStaged(open, row, job.layout.displayAttribute)
-      if (merged.conflicts.length > 0 && !conflicted) conflicts.accounts += 1
-      conflicted ||= merged.conflicts.length > 0
-      for (const name of merged.conflicts) conflicts.names.add(name)
+      for (const name of merged.conflicts) conflicts.add(name)
       open = merged.row
       surplus += 1
     }
@@ -104,8 +102,7 @@ async function mergeApart(job: Job): Promise<Resolved> {
     done = []
   })
   if (open !== null) await replaceStaged(connection, run.number, [open])
-  const { accounts, names } = conflicts
-  return { surplus, messages: conflictMessages({ accounts, names: [...names] }) }
+  return { surplus, conflicts }
 }
 
 function mergeStaged(

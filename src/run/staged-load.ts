@@ -75,7 +75,7 @@ export async function loadStaged(
   phases.begin('Planning', pass.records)
   const merged = await resolveDuplicates(job, collecting, takeRejects)
   await keepUndelivered(job)
-  const conflicts = [...conflictMessages(pass.conflicts), ...merged.messages]
+  const conflicts = conflictMessages([...pass.conflicts.names, ...merged.conflicts])
   const rows = pass.staged - merged.surplus
   const staged: Staged = { pass, rows, compared, messages: [...columnMessages(job), ...conflicts] }
   // Recorded before the plan: a crash of the server empties staging, and missing rows must never read as removals.

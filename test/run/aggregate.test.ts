@@ -644,6 +644,44 @@ describe('a run', () => {
     expect(await historyOf(lab.db, source)).toHaveLength(500)
   }, 60_000)
 
+  it.each(['utf8', 'utf16le'] as const)(
+    'that reads again only what changed has the right lines, values and rejects (%s)',
+    async (encoding) => {
+      const source = await newSource({ connectorAttributes: { mergeRows: true } })
+      const rows = Array.from(
+        { length: 3000 },
+        (_, index) => `k${index},"two\r\nlines ${index} \u00e9",m\r\n`,
+      )
+      const write = (lines: readonly string[]): Buffer =>
+        Buffer.from(`\ufeffid,name,mail\r\n${lines.join('')}`, encoding)
+      await lab.load(source, write(rows))
+      const changed = [...rows]
+      changed[1500] = 'k1500,New,m\r\n'
+      changed[2000] = 'k2000,short\r\n'
+      changed.splice(100, 0, '# remark\r\n', '\r\n', 'k7,,\r\n')
+      const task = await lab.load(source, write([...changed, 'k3000,"Last ""one""",m']))
+      expect(counts(task)).toEqual({
+        created: 1,
+        updated: 1,
+        deleted: 0,
+        optimized: 2998,
+        total: 3000,
+        ignored: 2,
+        rejected: 1,
+      })
+      // The header, 2,000 records of two lines of which one has become one line, and three lines between them.
+      expect(await rejectsOf(lab.db, task.id)).toMatchObject([
+        { position: 4004, code: 'cell_count', raw: 'k2000,short', nativeIdentity: 'k2000' },
+      ])
+      const accounts = await accountsOf(lab.db, source)
+      expect(accounts.find((one) => one.nativeIdentity === 'k1500')?.name).toBe('New')
+      expect(accounts.find((one) => one.nativeIdentity === 'k3000')?.name).toBe('Last "one"')
+      expect(accounts.find((one) => one.nativeIdentity === 'k7')?.name).toBe(
+        'two\r\nlines 7 \u00e9',
+      )
+    },
+  )
+
   it('compares every account again where optimization is disabled, and counts only those that differ', async () => {
     const source = await newSource()
     await lab.load(source, people(10))
