@@ -59,8 +59,10 @@ afterAll(async () => {
   await rm(build, { recursive: true, force: true })
 })
 
+/** What lies in the spool folder besides uploads: whose it is, and who has it. */
+const spoolMarks = ['node-id', 'muster.lock']
 const spooled = async (): Promise<string[]> =>
-  (await readdir(join(dataDir, 'spool'))).filter((name) => name !== 'node-id')
+  (await readdir(join(dataDir, 'spool'))).filter((name) => !spoolMarks.includes(name))
 
 interface Answer {
   readonly status: number
