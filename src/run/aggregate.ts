@@ -37,6 +37,8 @@ export async function aggregate(
   // Cancelled between two attempts, when nobody was there to stop.
   if (claimed.task.cancelBy !== null) throw new CancelledError(claimed.task.cancelBy)
   await cancellable(services.db, signal, async (connection) => {
+    // Asked before anything is ended or forgotten: a worker that slept here would undo what its successor has done.
+    if (!(await holdsLease(connection, claimed.lease))) throw new LeaseLostError()
     await nameBackend(connection, claimed.task.number)
     await endOtherBackends(connection, claimed.task.number)
     await clearRejects(connection, claimed.task.id)
