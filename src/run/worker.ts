@@ -6,6 +6,7 @@ import type { Task, TaskMessage } from '../core/task.ts'
 import { recordFailedLoad } from '../store/apply.ts'
 import { recordAudit } from '../store/audit.ts'
 import { dropPartition, listDeletedWithPartition } from '../store/remove-accounts.ts'
+import type { Database } from '../store/database.ts'
 import { listSpoolFiles, takeEndedSpoolFiles } from '../store/runs.ts'
 import { dropOrphanTables } from '../store/staging.ts'
 import {
@@ -13,10 +14,11 @@ import {
   claimTask,
   dropEndedLeases,
   endTask,
-  expireLeasesOfNode,
+  expireLeases,
   findLostRuns,
   giveUpAttempt,
   keepNodeAlive,
+  listHolders,
   type Lease,
   maximumAttempts,
   releaseLease,
@@ -59,10 +61,14 @@ const orphanFileMs = 10 * 60_000
 
 class StoppedError extends Error {}
 
+/** The workers of this process: a former process may have had its id, in a container always. */
+const ours = new Set<string>()
+
 /** Starts to work off the queue. */
 export function startWorker(options: WorkerOptions): AggregationWorker {
   const { db, spool, log } = options
-  const holder = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`
+  const holder = `${hostname()}/${process.pid}/${randomBytes(4).toString('hex')}`
+  ours.add(holder)
   const running = new Set<Promise<void>>()
   const stopping = new AbortController()
   let wakeUp: () => void = () => undefined
@@ -104,7 +110,7 @@ export function startWorker(options: WorkerOptions): AggregationWorker {
     while (!stopping.signal.aborted) {
       try {
         // The database may come later than we do: the first turn that reaches it frees what our former process held.
-        if (!expired && spool.node !== 'shared') await expireLeasesOfNode(db, spool.node)
+        if (!expired) await expireDead(db, spool.node)
         expired = true
         if (Date.now() - swept >= sweepMs) {
           await sweep(options)
@@ -128,7 +134,27 @@ export function startWorker(options: WorkerOptions): AggregationWorker {
       wake()
       await finished
       await Promise.allSettled(running)
+      ours.delete(holder)
     },
+  }
+}
+
+/** Frees what processes of this host held that are no more; several may serve one spool folder on one database. */
+async function expireDead(db: Database, node: string): Promise<void> {
+  for (const holder of await listHolders(db, node)) {
+    const [host, pid] = holder.split('/')
+    if (host !== hostname() || ours.has(holder)) continue
+    if (Number(pid) === process.pid || !isAlive(Number(pid))) await expireLeases(db, holder)
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // It lives, but belongs to another user.
+    return error instanceof Error && Reflect.get(error, 'code') === 'EPERM'
   }
 }
 

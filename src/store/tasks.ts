@@ -219,14 +219,22 @@ export async function giveUpAttempt(q: Queryable, lease: Lease): Promise<void> {
   )
 }
 
-/** Ends the leases of processes of these spool folders that are no more: they are ours alone, and we just started. */
-export async function expireLeasesOfNode(q: Queryable, node: string): Promise<number> {
-  const { rowCount } = await q.query(
-    `update lease set expires_at = clock_timestamp() - interval '1 second'
-     from run where run.task_id = lease.task_id and run.node = $1 and expires_at >= clock_timestamp()`,
+/** Who holds leases that have not run out, on runs of this spool folder. */
+export async function listHolders(q: Queryable, node: string): Promise<readonly string[]> {
+  const { rows } = await q.query<{ holder: string }>(
+    `select distinct lease.holder from lease join run on run.task_id = lease.task_id
+     where run.node = $1 and lease.expires_at >= clock_timestamp()`,
     [node],
   )
-  return rowCount
+  return rows.map((row) => row.holder)
+}
+
+/** Ends the leases of a process that is no more, so that its runs are resumed at once. */
+export async function expireLeases(q: Queryable, holder: string): Promise<void> {
+  await q.query(
+    `update lease set expires_at = clock_timestamp() - interval '1 second' where holder = $1`,
+    [holder],
+  )
 }
 
 /** What may change while a task runs. */
