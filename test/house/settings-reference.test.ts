@@ -30,8 +30,6 @@ describe('the page of settings', () => {
       MUSTER_LEASE_SECONDS: String(config.leaseSeconds),
       MUSTER_CONCURRENT_RUNS: String(config.concurrentRuns),
       MUSTER_LOAD_SHORTCUTS: config.loadShortcuts,
-      MUSTER_CONCURRENT_RUNS: String(config.concurrentRuns),
-      MUSTER_LOAD_SHORTCUTS: config.loadShortcuts,
       MUSTER_ORG: config.org,
     })
     expect(told['MUSTER_DATA_DIR']).toBe('./muster-data')
