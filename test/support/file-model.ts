@@ -309,7 +309,8 @@ const rarely = (value: string, arbitrary: fc.Arbitrary<string>): fc.Arbitrary<st
 
 const recordArbitrary: fc.Arbitrary<GivenRecord> = fc.record({
   values: fc.record({
-    id: rarely('', fc.constantFrom('a', 'b', 'c', 'd', 'é "e"', 'f, f', '__proto__', '#g', 'h\nh')),
+    // Few, so that the same account comes with good, bad and contradicting rows.
+    id: rarely('', fc.constantFrom('a', '#b', 'é "e"', 'f, f', '__proto__', 'h\nh')),
     name: rarely('\0', fc.constantFrom('', ' ', 'Ann', 'Bob', 'a', 'line\none')),
     groups: fc.constantFrom('', 'x', 'y', 'z "q"', '😀'),
     level: rarely('high', fc.constantFrom('', '7', '07', '-3', '2147483647')),
@@ -326,7 +327,7 @@ const recordArbitrary: fc.Arbitrary<GivenRecord> = fc.record({
 
 const fullHeader = ['id', 'name', 'groups', 'level', 'active', 'since']
 const headers: fc.Arbitrary<readonly string[]> = fc.oneof(
-  { weight: 8, arbitrary: fc.constant(fullHeader) },
+  { weight: 12, arbitrary: fc.constant(fullHeader) },
   { weight: 2, arbitrary: fc.shuffledSubarray([...fullHeader, 'extra'], { minLength: 4 }) },
 )
 
@@ -340,9 +341,9 @@ export const sequenceArbitrary: fc.Arbitrary<{
     { weight: 1, arbitrary: fc.constantFrom('comment' as const, 'nothing' as const) },
   )
   const usually = (value: boolean) =>
-    fc.oneof({ weight: 4, arbitrary: fc.constant(value) }, fc.constant(!value))
+    fc.oneof({ weight: 6, arbitrary: fc.constant(value) }, fc.constant(!value))
   return fc.record({
-    deleteThreshold: fc.constantFrom(100, 100, 50, 10, 0),
+    deleteThreshold: fc.constantFrom(100, 100, 100, 50, 10, 0),
     files: fc.array(
       fc
         .record({
@@ -358,7 +359,7 @@ export const sequenceArbitrary: fc.Arbitrary<{
           [fc.toStringMethod]: () =>
             `${file.mergeRows ? 'merged' : 'not merged'}, ${file.optimized ? 'optimized' : 'not optimized'}:\n${writeFile(file).text}`,
         })),
-      { minLength: 2, maxLength: 5 },
+      { minLength: 3, maxLength: 6 },
     ),
   })
 })
