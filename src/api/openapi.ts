@@ -12,6 +12,11 @@ declare module 'fastify' {
   }
 }
 
+const wordmark =
+  '<svg xmlns="http://www.w3.org/2000/svg" width="150" height="40" viewBox="0 0 150 40">' +
+  '<g fill="#fff"><circle cx="12" cy="12" r="4"/><circle cx="24" cy="12" r="4"/><circle cx="12" cy="28" r="4"/>' +
+  '<circle cx="24" cy="28" r="4"/><text x="40" y="28" font-family="sans-serif" font-size="24">Muster</text></g></svg>'
+
 /** What the operation ids of a version end in, so that each is unique; SDKs make their method names of them. */
 const suffixes: Readonly<Record<Version, string>> = {
   beta: 'Beta',
@@ -86,6 +91,8 @@ export async function registerDocs(
     staticCSP: pagePolicy,
     // The badge would send the address of this server to a site of strangers.
     validatorUrl: false,
+    logo: { type: 'image/svg+xml', content: Buffer.from(wordmark), href: '/docs', target: '_self' },
+    theme: { title: 'Muster API' },
     uiConfig: {
       docExpansion: 'none',
       filter: true,
