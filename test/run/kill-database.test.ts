@@ -124,7 +124,7 @@ describe.each([
     expect((await fetch(`${server.url}/health/live`)).status).toBe(200)
     server.go()
     // Well before the lease of the failed attempt would run out by itself.
-    const run = await client.ended(task, 12_000)
+    const run = await client.ended(task, 14_000)
     expect(run).toMatchObject({
       completionStatus: 'SUCCESS',
       attributes: difference(stored, wanted),

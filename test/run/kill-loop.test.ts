@@ -28,7 +28,7 @@ import {
   startServer,
 } from '../support/server-process.ts'
 
-const seconds = Number(process.env['MUSTER_KILL_SECONDS'] ?? 40)
+const seconds = Number(process.env['MUSTER_KILL_SECONDS'] ?? 30)
 const seed = Number(process.env['MUSTER_KILL_SEED'] ?? 20_261_122)
 
 /** Numbers from 0 to 1 that are the same for the same seed (mulberry32). */

@@ -323,6 +323,28 @@ describe('being asked to stop', () => {
     },
   )
 
+  it('any number of times costs a run none of its attempts', async () => {
+    const dataDir = await dataFolder()
+    let server = await start(dataDir)
+    const client = await connectTo(server.url)
+    const source = await client.createSource('Stopped often')
+    server.at('staging', 'hold')
+    const task = await client.upload(source, csvOf(first))
+    for (let stops = 0; stops < 4; stops += 1) {
+      await server.held()
+      const ended = server.end('SIGTERM')
+      await sleep(100)
+      server.go()
+      expect(await ended).toEqual({ code: 0, signal: null })
+      server = await start(dataDir, { HOLD_AT: 'staging' })
+    }
+    await server.held()
+    server.go()
+    const watcher = await connectTo(server.url)
+    expect((await watcher.ended(task)).completionStatus).toBe('SUCCESS')
+    await server.end('SIGTERM')
+  })
+
   it('lets an upload that is under way finish, and resumes its run at the next start', async () => {
     const dataDir = await dataFolder()
     const server = await start(dataDir)

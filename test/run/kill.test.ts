@@ -60,11 +60,12 @@ beforeAll(async () => {
 afterAll(() => rm(build, { recursive: true, force: true }))
 
 describe.each([
-  ['a first load', {}, 'first'],
-  ['a reload by bucket sums', {}, 'reload'],
-  ['a first load the plain way', { MUSTER_LOAD_SHORTCUTS: 'none' }, 'first'],
-  ['a reload the plain way', { MUSTER_LOAD_SHORTCUTS: 'none' }, 'reload'],
-] as const)('%s that is killed', (_name, env, kind) => {
+  ['a first load', {}, 'first', points],
+  ['a reload by bucket sums', {}, 'reload', points],
+  // Before a run reads and after it commits, the ways are one.
+  ['a first load the plain way', { MUSTER_LOAD_SHORTCUTS: 'none' }, 'first', points.slice(6, 10)],
+  ['a reload the plain way', { MUSTER_LOAD_SHORTCUTS: 'none' }, 'reload', points.slice(6, 10)],
+] as const)('%s that is killed', (_name, env, kind, killedAt) => {
   let dataDir = ''
   let server: ServerProcess
   let client: ServerClient
@@ -96,7 +97,7 @@ describe.each([
     await removeData(dataDir)
   })
 
-  it.each(points)('at %s (%s) has its effect once or not at all', async (_id, point) => {
+  it.each(killedAt)('at %s (%s) has its effect once or not at all', async (_id, point) => {
     if (kind === 'first') await newSource()
     const wanted = stored === first ? second : first
     const change = difference(stored, wanted)

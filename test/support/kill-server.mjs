@@ -7,7 +7,9 @@ const dist = process.argv[2] ?? ''
 const { createApp } = await import(pathToFileURL(join(dist, 'app.js')).href)
 const { readConfig } = await import(pathToFileURL(join(dist, 'config.js')).href)
 
-let armed = null
+// A run that is resumed begins before the parent could say anything.
+const { HOLD_AT } = process.env
+let armed = HOLD_AT === undefined ? null : { step: HOLD_AT, act: 'hold', count: 1 }
 let letGo = () => undefined
 
 async function onStep(step) {

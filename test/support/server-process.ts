@@ -81,7 +81,9 @@ async function attach(child: ChildProcess): Promise<ServerProcess> {
     })
   })
   let onHeld: () => void = () => undefined
-  let held: Promise<void> = Promise.resolve()
+  let held = new Promise<void>((resolve) => {
+    onHeld = resolve
+  })
   const started = new Promise<string>((resolve, reject) => {
     child.on('message', (message: { url?: string; failed?: string; held?: string }) => {
       if (message.url !== undefined) resolve(message.url)
