@@ -35,6 +35,16 @@ export function compareNames(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
+/** Names in quotes for a message; of many only the first. */
+export function quoteNames(names: readonly string[]): string {
+  const shown = names
+    .slice(0, 20)
+    .map((name) => `"${name.length > 80 ? `${name.slice(0, 80)}…` : name}"`)
+  return names.length > shown.length
+    ? `${shown.join(', ')} and ${names.length - shown.length} more`
+    : shown.join(', ')
+}
+
 /** Problems of a header by itself: names that are empty, stand twice, or differ only in case (S8). Null when there is none. */
 export function headerProblem(header: readonly string[]): string | null {
   const empty = header.findIndex((name) => name === '')
@@ -80,7 +90,7 @@ export function planLayout(
   if (identityColumn < 0) {
     throw new RunError(
       'no_identity_column',
-      `The header has no column "${identityAttribute}", which identifies the accounts; it has ${header.map((name) => `"${name}"`).join(', ')}.`,
+      `The header has no column "${identityAttribute}", which identifies the accounts; it has ${quoteNames(header)}.`,
       {
         hint: 'Name the column as the identity attribute of the account schema, or change the schema.',
       },

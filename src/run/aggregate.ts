@@ -98,7 +98,7 @@ async function guard(job: Job, load: Load): Promise<Verdict> {
     deleteThreshold: deleteThreshold(job.source),
     checkDeletedDisabled: String(job.source.connectorAttributes['checkDeletedDisabled']) === 'true',
   })
-  await updateRun(db, job.task.id, { verdict, counters: load.counts })
+  await updateRun(db, job.lease, { verdict, counters: load.counts })
   if (verdict.outcome === 'refuse') {
     const [finding] = verdict.findings
     throw new RunError('refused', finding?.message.key ?? 'The plan was refused.', {
@@ -124,7 +124,7 @@ async function apply(job: Job, load: Load, verdict: Verdict, phases: Phases): Pr
   const finish: Finish = async (tx, outcome) => {
     await recordLoad(tx, job.source.id, { ...outcome, seed: job.seed })
     const { baseline } = load
-    await updateRun(tx, job.task.id, { baseline, phases: phases.end(load.counts.created) })
+    await updateRun(tx, job.lease, { baseline, phases: phases.end(load.counts.created) })
     await recordAudit(tx, {
       action: 'SOURCE_ACCOUNT_AGGREGATION_PASSED',
       outcome: 'success',

@@ -53,7 +53,7 @@ export async function loadFirst(
       return null
     }
     const accounts = pass.staged - keyed.surplus
-    await updateRun(services.db, job.task.id, {
+    await updateRun(services.db, job.lease, {
       stagedRows: accounts,
       baseVersion: job.before.accountsVersion,
     })

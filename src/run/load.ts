@@ -1,5 +1,5 @@
 // What a read has brought, ready to be judged and applied; two ways lead there, first-load.ts and staged-load.ts.
-import { compareNames } from '../core/layout.ts'
+import { compareNames, quoteNames } from '../core/layout.ts'
 import type { PlanCounts } from '../core/plan.ts'
 import type { Reject } from '../core/source-record.ts'
 import type { TaskMessage } from '../core/task.ts'
@@ -73,18 +73,17 @@ export function rejectTaker(q: Queryable, job: Job): TakeRejects & { count(): nu
 /** What the columns of the file have to say (contract.md section 8.8). */
 export function columnMessages(job: Job): TaskMessage[] {
   const { undelivered, extra } = job.layout
-  const quote = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ')
   const messages: TaskMessage[] = []
   if (undelivered.length > 0) {
     messages.push({
       type: 'WARN',
-      key: `The file has no column for ${quote(undelivered)}; accounts keep their former values of these attributes.`,
+      key: `The file has no column for ${quoteNames(undelivered)}; accounts keep their former values of these attributes.`,
     })
   }
   if (extra.length > 0) {
     messages.push({
       type: 'WARN',
-      key: `The columns ${quote(extra)} are no attributes of the schema and were ignored.`,
+      key: `The columns ${quoteNames(extra)} are no attributes of the schema and were ignored.`,
     })
   }
   return messages

@@ -79,7 +79,7 @@ export async function loadStaged(
   const rows = pass.staged - merged.surplus
   const staged: Staged = { pass, rows, compared, messages: [...columnMessages(job), ...conflicts] }
   // Recorded before the plan: a crash of the server empties staging, and missing rows must never read as removals.
-  await updateRun(connection, job.task.id, {
+  await updateRun(connection, job.lease, {
     stagedRows: rows,
     baseVersion: job.before.accountsVersion,
   })
@@ -109,7 +109,7 @@ async function plan(
   let changes = await diffStaged(job, staged, stagedRows, few)
   if (changes.collisions > 0) {
     stagedRows -= await rejectCollisions(job, collecting, takeRejects)
-    await updateRun(connection, job.task.id, { stagedRows })
+    await updateRun(connection, job.lease, { stagedRows })
     changes = await diffStaged(job, staged, stagedRows, few)
   }
   const { compared } = staged

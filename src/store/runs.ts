@@ -2,6 +2,7 @@
 import { fromWireId, toWireId } from '../core/id.ts'
 import type { Reject } from '../core/source-record.ts'
 import type { Database, Queryable, Row } from './database.ts'
+import type { Lease } from './tasks.ts'
 
 /** A phase of a run with its instants (ISO-8601) and the rows it handled. */
 export interface Phase {
@@ -106,7 +107,8 @@ export interface RunChange {
   readonly baseline?: boolean
 }
 
-export async function updateRun(q: Queryable, id: string, change: RunChange): Promise<void> {
+/** Writes into the ledger; nothing happens when the attempt is not the current one any more. */
+export async function updateRun(q: Queryable, lease: Lease, change: RunChange): Promise<void> {
   const json = (value: unknown): string | null =>
     value === undefined ? null : JSON.stringify(value)
   await q.query(
@@ -114,9 +116,9 @@ export async function updateRun(q: Queryable, id: string, change: RunChange): Pr
        counters = coalesce($4::jsonb, counters), verdict = coalesce($5::jsonb, verdict),
        staged_rows = coalesce($6::bigint, staged_rows), base_version = coalesce($7::bigint, base_version),
        baseline = coalesce($8::boolean, baseline)
-     where task_id = $1::uuid`,
+     where task_id = $1::uuid and exists (select from task where id = $1::uuid and attempt = $9)`,
     [
-      fromWireId(id),
+      fromWireId(lease.taskId),
       json(change.settings),
       json(change.phases),
       json(change.counters),
@@ -124,6 +126,7 @@ export async function updateRun(q: Queryable, id: string, change: RunChange): Pr
       change.stagedRows ?? null,
       change.baseVersion ?? null,
       change.baseline ?? null,
+      lease.fence,
     ],
   )
 }
