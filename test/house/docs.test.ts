@@ -39,7 +39,10 @@ describe('the documents', () => {
       const body = section.slice(section.indexOf('`') + 1).split(/\n\n(?!- )/)[0] ?? ''
       const named = [...body.matchAll(/`([a-z0-9-]+)`/g)].map(([, name = '']) => name)
       const files = readdirSync(join(root, folder)).filter((name) => name.endsWith('.ts'))
-      expect({ folder, files: [...new Set(named)].toSorted() }).toEqual({
+      expect(
+        { folder, files: [...new Set(named)].toSorted() },
+        'ARCHITECTURE.md names the files of each folder; add the new one, remove the old one',
+      ).toEqual({
         folder,
         files: files.map((name) => name.replace(/\.ts$/, '')).toSorted(),
       })
