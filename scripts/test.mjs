@@ -1,5 +1,6 @@
 // `npm test`: makes the clone ready, then runs every test that needs only npm: the suite and the conformance of the official SDK.
-// Arguments go to vitest and select from the suite: `npm test -- test/core`. MUSTER_TEST_REPORTS names a folder for JSON reports.
+// Arguments go to vitest and select from the suite: `npm test -- test/core`; `--soak` runs what takes minutes and is left
+// out otherwise. MUSTER_TEST_REPORTS names a folder for JSON reports.
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -12,7 +13,8 @@ const suites = {
 }
 
 ensure()
-const given = process.argv.slice(2)
+const soak = process.argv.includes('--soak')
+const given = process.argv.slice(2).flatMap((word) => (word === '--soak' ? ['soak'] : [word]))
 const wanted = given.length > 0 ? ['suite'] : Object.keys(suites)
 const failed = wanted.filter((name) => vitest(name, [...suites[name], ...given]) !== 0)
 process.exit(failed.length === 0 ? 0 : 1)
@@ -30,6 +32,7 @@ function vitest(name, args) {
   const entry = join(root, 'node_modules', 'vitest', 'vitest.mjs')
   return spawnSync(process.execPath, [entry, 'run', ...reporters, ...args], {
     cwd: root,
+    env: soak ? { ...process.env, MUSTER_SOAK: '1' } : process.env,
     stdio: 'inherit',
   }).status
 }
