@@ -30,6 +30,8 @@ export interface RecordEncoder {
   takeBack(): AccountRow & { readonly fingerprint: readonly [low: number, high: number] }
   /** Hashes the identity; false when it cannot be read. */
   hashKeyCell(): boolean
+  /** The same for a record without quotes of which only the bounds are known; the number of its cells is not checked. */
+  hashPlainKey(): boolean
   keyHash(): number
   /** Hashes the raw record into `rowHash`: low and high word. */
   hashRow(): void
@@ -100,6 +102,25 @@ export function createEncoder(
     const start = scanner.cellStart[identityColumn] ?? 0
     const length = (scanner.cellEnd[identityColumn] ?? 0) - start
     halfSip(scanner.view, start, length, keys.key, keyOut)
+    return true
+  }
+
+  const hashPlainKey = (): boolean => {
+    const { bytes, recordEnd, rules } = scanner
+    let start = scanner.recordStart
+    for (let column = 0; column < identityColumn; column += 1) {
+      while (start < recordEnd && bytes[start] !== rules.delimiter) start += 1
+      if (start >= recordEnd) return false
+      start += 1
+    }
+    let end = start
+    let blank = true
+    while (end < recordEnd && bytes[end] !== rules.delimiter) {
+      if (bytes[end] !== 0x20 && bytes[end] !== 0x09) blank = false
+      end += 1
+    }
+    if (blank) return false
+    halfSip(scanner.view, start, end - start, keys.key, keyOut)
     return true
   }
 
@@ -245,6 +266,7 @@ export function createEncoder(
     identity,
     takeBack,
     hashKeyCell,
+    hashPlainKey,
     keyHash: () => keyOut[0] ?? 0,
     hashRow,
     rowHash,
