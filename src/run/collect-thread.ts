@@ -39,6 +39,9 @@ const words = new Int32Array(input.shared)
 const progress = new Float64Array(input.shared)
 const port = parentPort
 if (port === null) throw new Error('collect-thread.ts runs as a worker thread only')
+/** With more buckets than this there are more accounts than an index takes. */
+const indexedBuckets = 1 << 20
+
 /** What the comparison found out, for the pass that stages. */
 let compared: {
   readonly buckets: Buckets
@@ -239,7 +242,8 @@ async function compare(table: string, count: number): Promise<ComparePass> {
   try {
     const encoder = encoderFor(reader, new RowWriter(64, false, (full) => full))
     const counts = { records: 0, ignored: 0 }
-    let index: RowIndex | null = createRowIndex()
+    // Of a source that is too large for it, no index is begun: memory stays flat.
+    let index: RowIndex | null = count > indexedBuckets ? null : createRowIndex()
     let unkeyed = 0
     let turn = 0
     const { scanner } = reader
