@@ -45,7 +45,7 @@ export function quoteNames(names: readonly string[]): string {
     : shown.join(', ')
 }
 
-/** Problems of a header by itself: names that are empty, stand twice, or differ only in case (S8). Null when there is none. */
+/** Problems of a header by itself: names that are empty, stand twice, or differ only in case. Null when there is none. */
 export function headerProblem(header: readonly string[]): string | null {
   const empty = header.findIndex((name) => name === '')
   if (header.length === 0 || (header.length === 1 && empty === 0)) return 'The file has no header.'

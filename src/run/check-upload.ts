@@ -6,7 +6,7 @@ import type { Source } from '../core/source.ts'
 import { readHeader } from './job.ts'
 
 /**
- * Throws `bad_request` when column names are empty, stand twice or differ only in case (reliability S8). Whatever else
+ * Throws `bad_request` when column names are empty, stand twice or differ only in case. Whatever else
  * is wrong with a file is the run's to tell: its task keeps the reason.
  */
 export function checkUpload(path: string, source: Source): void {
