@@ -347,6 +347,7 @@ create table reject (
   trusted         boolean not null,
   primary key (task_id, number)
 );
+create index reject_account on reject (task_id, account_id);
 comment on table reject is 'Records that could not be taken, each with its place, the reason and the raw text.';
 comment on column reject.task_id is 'The run.';
 comment on column reject.number is 'The order of the rejects of a run, from 1.';

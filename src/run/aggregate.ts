@@ -4,6 +4,7 @@ import { RunError } from '../core/errors.ts'
 import { finalAttributes, finalMessages, planAttributes } from '../core/report.ts'
 import { deleteThreshold } from '../core/source.ts'
 import { recordLoad } from '../store/apply.ts'
+import { analyzeAccounts } from '../store/first-load.ts'
 import { recordAudit } from '../store/audit.ts'
 import { endOtherBackends, nameBackend } from '../store/backends.ts'
 import { clearRejects, giveFeedNumber, summariseRejects, updateRun } from '../store/runs.ts'
@@ -70,6 +71,9 @@ export async function aggregate(
     }
     await nameBackend(connection, null)
     await services.onStep('committed')
+    // Without statistics the planner takes the range of a source for a few hundred rows, and the next plan of few
+    // changes reads all of them (1,000 of 100,000 updated in 0.38 s instead of 0.04 s). PostgreSQL's own analyze comes in a minute.
+    if (job.before.accounts === 0) await analyzeAccounts(services.db, job.partition)
   })
 }
 

@@ -80,3 +80,8 @@ export async function dropRangeCheck(tx: Queryable, sourceId: string): Promise<v
     `alter table ${quoteName(partitionName(sourceId))} drop constraint if exists in_range`,
   )
 }
+
+/** Gathers the statistics of a partition, which a first load has none of. */
+export async function analyzeAccounts(q: Queryable, partition: string): Promise<void> {
+  await q.query(`analyze ${quoteName(partition)}`)
+}
