@@ -75,7 +75,8 @@ export class RecordScanner {
   /**
    * Moves to the next record without looking at its cells, where that can be done by its ending alone: it begins with
    * none of the characters that mean something, holds no quote, and ends within these bytes. Otherwise false, and
-   * `next` is to be asked. Two native searches instead of a loop: 1 M records in 0.1 s instead of 0.4 s (2026-11-22).
+   * `next` is to be asked. Two native searches instead of a loop: a reload of 1 M
+   * unchanged rows in 1.7 s instead of 2.1 s (2026-11-22).
    */
   nextBounds(): boolean {
     const { bytes, position: at, end } = this

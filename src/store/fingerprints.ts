@@ -9,8 +9,8 @@ const entryBytes = 12
 
 /**
  * Calls `take` with key hash and fingerprint (low and high word) of every account in the partition `table`; both words
- * are 0 where there is no fingerprint. The entries of a thousand pages come as one value: a message a row costs the
- * client more than the whole comparison (2026-11-22, 1 M accounts: 1.5 s of the reading thread against 0.1 s).
+ * are 0 where there is no fingerprint. The entries of a thousand pages come as one value: by COPY, with a message a row,
+ * the same cost the reading thread 0.44 s of processor a million accounts instead of 0.13 s (2026-11-22).
  */
 export async function readFingerprints(
   settings: ConnectionSettings,
