@@ -11,9 +11,11 @@ export interface Buckets {
   readonly spoiled: Uint8Array
 }
 
-/** A power of two near one bucket an account: 2^20 up to about a million accounts, 2^22 above. */
+/** A power of two near one bucket an account, from 2^17 to 2^22: eleven bytes each, so at most 46 MB. */
 export function bucketCount(accounts: number): number {
-  return accounts > 2_500_000 ? 1 << 22 : accounts > 100_000 ? 1 << 20 : 1 << 17
+  if (accounts > 5_000_000) return 1 << 22
+  if (accounts > 2_500_000) return 1 << 21
+  return accounts > 100_000 ? 1 << 20 : 1 << 17
 }
 
 export function createBuckets(count: number): Buckets {

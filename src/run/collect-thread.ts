@@ -180,6 +180,8 @@ function* indexedRows(
 
 /** Whether going to the dirty rows one by one is cheaper than reading the whole file again. */
 function isSparse({ pass, index }: NonNullable<typeof compared>): boolean {
+  // Nothing to go to is the cheapest of all, with an index or without.
+  if (pass.dirty.length === 0 && pass.unkeyed === 0) return true
   return index !== null && pass.dirtyStored <= pass.stored * 0.3
 }
 
