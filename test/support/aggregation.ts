@@ -145,7 +145,11 @@ export async function openLaboratory(
         leaseSeconds: options.leaseSeconds ?? 10,
         concurrency: options.concurrency ?? 2,
         log: (level, message, fields) => {
-          log.push(`${level}: ${message} ${JSON.stringify(fields ?? {})}`)
+          // An Error has nothing that JSON would show.
+          const shown = JSON.stringify(fields ?? {}, (_key, value: unknown) =>
+            value instanceof Error ? value.stack : value,
+          )
+          log.push(`${level}: ${message} ${shown}`)
         },
       })
     },
