@@ -141,6 +141,19 @@ export async function claimTask(
   nodes: readonly string[],
   leaseSeconds: number,
 ): Promise<{ readonly task: Task; readonly lease: Lease } | null> {
+  for (;;) {
+    const claimed = await tryClaim(db, holder, nodes, leaseSeconds)
+    if (claimed !== 'taken') return claimed
+  }
+}
+
+/** One attempt to claim; `taken` when another worker was quicker with the task that was found. */
+async function tryClaim(
+  db: Database,
+  holder: string,
+  nodes: readonly string[],
+  leaseSeconds: number,
+): Promise<{ readonly task: Task; readonly lease: Lease } | 'taken' | null> {
   return db.transaction(async (tx) => {
     const found = await tx.query<{ id: string }>(
       `select task.id
@@ -156,6 +169,13 @@ export async function claimTask(
     )
     const id = found.rows[0]?.id
     if (id === undefined) return null
+    // The statement above looked for the lease before it had the lock: a worker that committed its claim in between is
+    // seen only by a statement that begins now. Both would run the task otherwise, and the later ends the earlier.
+    const { rowCount: held } = await tx.query(
+      'select from lease where task_id = $1::uuid and expires_at >= clock_timestamp()',
+      [id],
+    )
+    if (held > 0) return 'taken'
     const { rows } = await tx.query(
       `update task set state = 'collecting', attempt = attempt + 1, progress = 'Collecting',
          launched_at = coalesce(launched_at, clock_timestamp()), modified_at = clock_timestamp()
