@@ -1,5 +1,5 @@
 // How a delimited file is written: the settings of contract.md sections 2.2, 3.1 and 8.15, made typed.
-import { RunError } from './errors.ts'
+import { readFlag, readList, readText, settingError } from './setting.ts'
 
 /** The dialect of a delimited file and how its rows become accounts. */
 export interface Dialect {
@@ -28,7 +28,7 @@ export function readDialect(given: Readonly<Record<string, unknown>>): Dialect {
   if (typeof unsupported === 'string' && unsupported.trim() !== '') {
     throw settingError('filterString', 'is not supported by this version', 'Remove it.')
   }
-  if (!flag(given, 'hasHeader', true)) {
+  if (!readFlag(given, 'hasHeader', true)) {
     throw settingError('hasHeader', 'is false', 'The first line of a file must name its columns.')
   }
   const delimiter = character(given, 'delimiter') ?? ','
@@ -51,44 +51,17 @@ export function readDialect(given: Readonly<Record<string, unknown>>): Dialect {
     quote,
     comment,
     linesToSkip: skip,
-    encoding: text(given, 'fileEncoding'),
-    filterEmptyRecords: flag(given, 'filterEmptyRecords', true),
-    mergeRows: flag(given, 'mergeRows', false),
-    indexColumn: text(given, 'indexColumn'),
-    mergeColumns: list(given, 'mergeColumns'),
+    encoding: readText(given, 'fileEncoding'),
+    filterEmptyRecords: readFlag(given, 'filterEmptyRecords', true),
+    mergeRows: readFlag(given, 'mergeRows', false),
+    indexColumn: readText(given, 'indexColumn'),
+    mergeColumns: readList(given, 'mergeColumns'),
   }
-}
-
-function settingError(key: string, reason: string, hint: string): RunError {
-  return new RunError('bad_setting', `The setting connectorAttributes.${key} ${reason}.`, { hint })
-}
-
-function text(given: Readonly<Record<string, unknown>>, key: string): string | null {
-  const value = given[key]
-  if (value === undefined || value === null || value === '') return null
-  if (typeof value === 'string') return value
-  throw settingError(key, 'is not a text', 'Write it as a text.')
-}
-
-function flag(given: Readonly<Record<string, unknown>>, key: string, fallback: boolean): boolean {
-  const value = given[key]
-  if (value === undefined || value === null || value === '') return fallback
-  if (value === true || value === 'true') return true
-  if (value === false || value === 'false') return false
-  throw settingError(key, 'is neither true nor false', 'Write true or false.')
-}
-
-function list(given: Readonly<Record<string, unknown>>, key: string): readonly string[] {
-  const value = given[key]
-  if (value === undefined || value === null || value === '') return []
-  if (typeof value === 'string') return value.split(',').map((name) => name.trim())
-  if (Array.isArray(value) && value.every((name) => typeof name === 'string')) return value
-  throw settingError(key, 'is not a list of texts', 'Write it as a list of column names.')
 }
 
 /** One ASCII character, written as itself or as `\u0009` or `\t`. */
 function character(given: Readonly<Record<string, unknown>>, key: string): string | null {
-  const value = text(given, key)
+  const value = readText(given, key)
   if (value === null) return null
   const escape = /^\\u([0-9a-fA-F]{4})$/.exec(value)
   const found = escape
