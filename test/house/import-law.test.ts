@@ -26,6 +26,11 @@ const breaches: Record<string, Planted> = {
   'connect imports store': ['src/connect/a.ts', `import { x } from '../store/x.ts'`],
   'connect imports run': ['src/connect/b.ts', `import type { X } from '../run/x.ts'`],
   'connect imports the driver of our store': ['src/connect/c.ts', `import pg from 'pg'`],
+  'connect outside of its file imports ldapts': [
+    'src/connect/d.ts',
+    `import { Client } from 'ldapts'`,
+  ],
+  'connect/ldap imports the driver of SQL': ['src/connect/ldap-x.ts', `import pg from 'pg'`],
   'store imports connect': ['src/store/a.ts', `import { x } from '../connect/x.ts'`],
   'store imports run': ['src/store/b.ts', `export * from '../run/x.ts'`],
   'store imports config': ['src/store/c.ts', `import type { Config } from '../config.ts'`],
@@ -50,6 +55,11 @@ const lawful: Record<string, Planted> = {
   'core imports core': ['src/core/y.ts', `export { x } from './x.ts'`],
   'connect imports core': ['src/connect/y.ts', `export { x } from '../core/x.ts'`],
   'connect imports node': ['src/connect/z.ts', `export { open } from 'node:fs/promises'`],
+  'connect/postgresql imports its driver': [
+    'src/connect/postgresql.ts',
+    `export { Client } from 'pg'`,
+  ],
+  'connect/ldap imports its driver': ['src/connect/ldap.ts', `export { Client } from 'ldapts'`],
   'store imports core': ['src/store/y.ts', `export { x } from '../core/x.ts'`],
   'store imports the driver': ['src/store/z.ts', `export { Pool } from 'pg'`],
   'run imports store': ['src/run/y.ts', `export { x } from '../store/x.ts'`],
