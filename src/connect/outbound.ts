@@ -1,65 +1,56 @@
 // The only way out: every socket that a connector opens comes from here, after a look at the address that its name resolves to.
 import type { Socket } from 'node:net'
+import type { OutboundAnswer } from './outbound-answer.ts'
+import { openHttp, type OutboundRequest } from './outbound-http.ts'
+import {
+  type ConnectOptions,
+  type OutboundPolicy,
+  openSocket,
+  type Resolve,
+} from './outbound-socket.ts'
+import { type OutboundTls, shakeHands } from './outbound-tls.ts'
 
-/** Where connectors may connect to. */
-export interface OutboundPolicy {
-  /** Whether loopback addresses may be reached (MUSTER_ALLOW_PRIVATE_ADDRESSES). Private ranges may, link-local never. */
-  readonly allowLoopback: boolean
-  /** When not empty, only these networks (CIDR), addresses and host names may be reached (MUSTER_ALLOWED_ADDRESSES). */
-  readonly allowed: readonly string[]
-}
+export type { OutboundAnswer } from './outbound-answer.ts'
+export type { OutboundRequest } from './outbound-http.ts'
+export type { ConnectOptions, OutboundPolicy } from './outbound-socket.ts'
+export type { OutboundTls } from './outbound-tls.ts'
 
-/** TLS of a connection. */
-export interface OutboundTls {
-  /** Certificates in PEM that are trusted besides those of Node. */
-  readonly ca?: string
-  /** The name in the certificate, where it is not the host. */
-  readonly servername?: string
-}
-
-export interface ConnectOptions {
+/** StartTLS: what TLS over a connected socket needs. */
+export interface UpgradeOptions {
+  /** The name that stands in the certificate. */
   readonly host: string
-  readonly port: number
-  /** Null: no TLS. */
-  readonly tls: OutboundTls | null
-  /** Until the connection stands; default 10 s. */
+  readonly tls: OutboundTls
+  /** Until the handshake is done; default 10 s. */
   readonly timeoutMs?: number
   readonly signal?: AbortSignal
 }
 
-/** One HTTP request. */
-export interface OutboundRequest {
-  readonly url: string
-  readonly method?: 'GET' | 'POST'
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: string
-  readonly tls?: OutboundTls
-  /** Without a byte for so long the request fails; default 60 s. */
-  readonly silenceMs?: number
-  /** A longer body fails the request; default 64 MiB. */
-  readonly limitBytes?: number
-  readonly signal?: AbortSignal
-}
-
-/** The answer. A redirect within the same origin was followed; any other is an error. */
-export interface OutboundAnswer {
-  readonly status: number
-  /** In lower case; of repeated headers all, joined by `, `. */
-  readonly headers: Readonly<Record<string, string>>
-  /** The body as it comes; it must be read to its end or `close`d. Throws `temporary` when it breaks off. */
-  readonly body: AsyncIterable<Uint8Array>
-  /** The whole body as UTF-8. */
-  text(): Promise<string>
-  close(): void
-}
-
 /**
- * Throws `RunError`: `address_refused`, `name_unknown`, `connect_failed`, `certificate_refused`, `redirect_refused`,
- * `answer_too_large`, `answer_broken`, `silent`.
+ * Throws `RunError`: `address_refused`, `name_unknown`, `connect_failed`, `certificate_refused`, `tls_failed`,
+ * `redirect_refused`, `answer_too_large`, `answer_broken`, `silent`, `bad_setting`; after an abort the reason of the
+ * signal.
  */
 export interface Outbound {
   readonly policy: OutboundPolicy
   /** A connected socket; with TLS only after the certificate was checked. */
   connect(options: ConnectOptions): Promise<Socket>
+  /** TLS over a socket of `connect`, for protocols that begin without; nobody else may read from it any more. */
+  upgrade(socket: Socket, options: UpgradeOptions): Promise<Socket>
   request(options: OutboundRequest): Promise<OutboundAnswer>
+  /** Closes the connections that are kept for further requests. */
+  close(): void
+}
+
+/** The way out under a policy. `resolve` is given by tests. */
+export function openOutbound(policy: OutboundPolicy, resolve?: Resolve): Outbound {
+  const connect = (options: ConnectOptions): Promise<Socket> => openSocket(policy, options, resolve)
+  const http = openHttp(connect)
+  return {
+    policy,
+    connect,
+    upgrade: (socket, { host, tls, timeoutMs = 10_000, signal }) =>
+      shakeHands(socket, { host, tls, timeoutMs, signal, target: host }),
+    request: http.request,
+    close: http.close,
+  }
 }
