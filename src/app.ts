@@ -17,6 +17,10 @@ import { sourceRoutes } from './api/sources.ts'
 import { taskStatusRoutes } from './api/task-status.ts'
 import { ConfigError, masterKey } from './config.ts'
 import type { Config } from './config.ts'
+import { loadPackage } from './connect/registry.ts'
+import type { ConnectorDescription } from './core/description.ts'
+import { RunError } from './core/errors.ts'
+import type { SystemServices } from './run/ask-system.ts'
 import type { RunServices } from './run/job.ts'
 import { lockSpool, openSpool } from './run/spool.ts'
 import type { Spool } from './run/spool.ts'
@@ -57,6 +61,9 @@ interface Services {
   readonly db: Database
   readonly masterKey: MasterKey
   readonly spool: Spool
+  readonly system: SystemServices
+  /** The connectors of others. */
+  readonly descriptions: readonly ConnectorDescription[]
   readonly wake: () => void
   readonly onStep: RunServices['onStep']
 }
@@ -115,9 +122,22 @@ async function start(
   }
   const spool = await openSpool({ dir: config.spoolDir, shared: config.spoolShared })
   const { loadShortcuts: shortcuts } = config
+  const descriptions = await describeConnectors(config.connectors)
+  const system: SystemServices = {
+    masterKey: key,
+    outbound: {
+      allowLoopback: config.allowPrivateAddresses,
+      allowed: config.allowedAddresses,
+    },
+    packages: config.connectors,
+    bundleRoot: config.dataDir,
+    maxReadBytes: config.maxUploadBytes,
+    log: (level, message) => log[level](message),
+  }
   const worker = startWorker({
     db,
     spool,
+    system,
     ways: {
       firstLoad: shortcuts === 'all' || shortcuts === 'first-load',
       buckets: shortcuts === 'all' || shortcuts === 'buckets',
@@ -134,6 +154,8 @@ async function start(
     db,
     masterKey: key,
     spool,
+    system,
+    descriptions,
     wake: () => worker.wake(),
     onStep,
   }
@@ -167,6 +189,18 @@ function resourceRoutes(services: Services): Route[] {
     ...accountAggregationRoutes(services),
     ...accountRoutes(services),
   ]
+}
+
+/** Loads the connectors of others once, so that one that is missing or broken is known before anything runs. */
+async function describeConnectors(
+  packages: readonly string[],
+): Promise<readonly ConnectorDescription[]> {
+  try {
+    return await Promise.all(packages.map(loadPackage))
+  } catch (error) {
+    if (!(error instanceof RunError)) throw error
+    throw new ConfigError(error.message, error.hint, error)
+  }
 }
 
 async function openStore(config: Config, log: Logger, undo: Undo[]): Promise<Database> {

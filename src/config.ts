@@ -4,6 +4,7 @@ import { accessSync, constants, readFileSync } from 'node:fs'
 import { chmod, link, mkdir, open, readFile, rm, stat } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 
 /** Every setting of Muster, checked. Folders are absolute. It holds secrets: never log it as a whole. */
 export interface Config {
@@ -27,6 +28,10 @@ export interface Config {
   readonly rateLimit: number
   /** MUSTER_ALLOW_PRIVATE_ADDRESSES: connectors may also reach loopback, and webhooks loopback and private ranges. */
   readonly allowPrivateAddresses: boolean
+  /** MUSTER_ALLOWED_ADDRESSES: networks, addresses and host names; when there are any, connectors reach nothing else. */
+  readonly allowedAddresses: readonly string[]
+  /** MUSTER_CONNECTORS: modules that each export a connector; paths are absolute. */
+  readonly connectors: readonly string[]
   /** MUSTER_MAX_UPLOAD_BYTES: the largest upload that is taken; 4 GiB unless set. */
   readonly maxUploadBytes: number
   /** MUSTER_SPOOL_DIR: the folder where uploads wait for their run; <data folder>/spool unless set. */
@@ -82,6 +87,8 @@ const plainNames = [
   'MUSTER_CLIENT_ID',
   'MUSTER_RATE_LIMIT',
   'MUSTER_ALLOW_PRIVATE_ADDRESSES',
+  'MUSTER_ALLOWED_ADDRESSES',
+  'MUSTER_CONNECTORS',
   'MUSTER_MAX_UPLOAD_BYTES',
   'MUSTER_SPOOL_DIR',
   'MUSTER_SPOOL_SHARED',
@@ -118,6 +125,8 @@ export function readConfig(env: Environment): Config {
     client: client(env),
     rateLimit: integer(env, 'MUSTER_RATE_LIMIT', 0, 0, 1_000_000),
     allowPrivateAddresses: yesNo(env, 'MUSTER_ALLOW_PRIVATE_ADDRESSES'),
+    allowedAddresses: allowedAddresses(env),
+    connectors: words(env, 'MUSTER_CONNECTORS').map(modulePath),
     maxUploadBytes: integer(env, 'MUSTER_MAX_UPLOAD_BYTES', 4 * 2 ** 30, 1, 2 ** 50),
     spoolDir: spoolDir === undefined ? join(dataDir, 'spool') : resolve(spoolDir),
     spoolShared: yesNo(env, 'MUSTER_SPOOL_SHARED'),
@@ -331,6 +340,33 @@ function readable(env: Environment, name: Name): string | undefined {
       error,
     )
   }
+}
+
+/** A list of words with commas between them. */
+function words(env: Environment, name: Name): string[] {
+  return (text(env, name) ?? '')
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => word !== '')
+}
+
+function allowedAddresses(env: Environment): string[] {
+  const allowed = words(env, 'MUSTER_ALLOWED_ADDRESSES')
+  const wrong = allowed.find(
+    (word) => !isAddress(word) && !/^[a-z0-9_](?:[a-z0-9._-]{0,252})$/i.test(word),
+  )
+  if (wrong === undefined) return allowed
+  throw new ConfigError(
+    `MUSTER_ALLOWED_ADDRESSES has "${wrong}", which is no address, network or host name.`,
+    'Write a list like 10.0.0.0/8,192.168.1.5,ldap.example.org.',
+  )
+}
+
+/** A package by its name, or the file of a module by its path. */
+function modulePath(specifier: string): string {
+  return /^(?:\.{0,2}[\\/]|[a-z]:[\\/])/i.test(specifier)
+    ? pathToFileURL(resolve(specifier)).href
+    : specifier
 }
 
 function trustProxy(env: Environment): Config['trustProxy'] {

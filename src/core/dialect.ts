@@ -9,6 +9,8 @@ export interface Dialect {
   readonly quote: string | null
   /** One ASCII character that begins a comment line; null when there are none. */
   readonly comment: string | null
+  /** Whether the first record names the columns; the spool of a direct source has no such record. */
+  readonly header: boolean
   /** Records after the header that are skipped. */
   readonly linesToSkip: number
   /** A label that TextDecoder knows; null means UTF-8. A byte order mark wins over it. */
@@ -20,6 +22,26 @@ export interface Dialect {
   readonly indexColumn: string | null
   /** Columns that collect several values besides the multi-valued attributes of the schema. */
   readonly mergeColumns: readonly string[]
+}
+
+/**
+ * The dialect in which the records of a direct source are spooled: comma, double quotes, nothing else. Of its settings
+ * only those of merging count: rows of one account are merged when columns to merge are named, or when `mergeRows` says so.
+ */
+export function spoolDialect(given: Readonly<Record<string, unknown>>): Dialect {
+  const mergeColumns = readList(given, 'mergeColumns')
+  return {
+    delimiter: ',',
+    quote: '"',
+    comment: null,
+    header: false,
+    linesToSkip: 0,
+    encoding: null,
+    filterEmptyRecords: false,
+    mergeRows: readFlag(given, 'mergeRows', mergeColumns.length > 0),
+    indexColumn: readText(given, 'indexColumn'),
+    mergeColumns,
+  }
 }
 
 /** Reads the dialect out of `connectorAttributes`; a value that cannot be used is an error that names its key. */
@@ -50,6 +72,7 @@ export function readDialect(given: Readonly<Record<string, unknown>>): Dialect {
     delimiter,
     quote,
     comment,
+    header: true,
     linesToSkip: skip,
     encoding: readText(given, 'fileEncoding'),
     filterEmptyRecords: readFlag(given, 'filterEmptyRecords', true),

@@ -28,6 +28,8 @@ export interface Judged {
   /** Rejects whose identity cannot be trusted. */
   readonly untrustedRejects: number
   readonly direct: boolean
+  /** Whether only changes were read: then no records is a good answer. */
+  readonly delta: boolean
   /** Percentage of removals above which none is made. */
   readonly deleteThreshold: number
   readonly checkDeletedDisabled: boolean
@@ -36,7 +38,7 @@ export interface Judged {
 /** Judges a plan. Guards that would not change anything (no removal is planned) are silent. */
 export function judge(judged: Judged): Verdict {
   const { counts } = judged
-  if (judged.records === 0 && counts.before > 0) {
+  if (judged.records === 0 && counts.before > 0 && !judged.delta) {
     const outcome = judged.direct ? 'refuse' : 'skip removals'
     const text = `The read brought no records, but the source has ${counts.before} accounts; none was removed.`
     const type = judged.direct ? 'ERROR' : 'WARN'

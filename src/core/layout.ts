@@ -28,7 +28,20 @@ export interface Layout {
   /** Columns that are no attribute: they are ignored. */
   readonly extra: readonly string[]
   readonly mergeRows: boolean
+  /** The column of the stable key; -1 when the native identity is the key. */
+  readonly keyColumn: number
+  /** The column of the flags of a record, letters of `recordFlags`; -1 when there is none. */
+  readonly flagsColumn: number
+  /** Whether multi-valued cells are JSON lists of texts; otherwise a cell is one value. */
+  readonly jsonLists: boolean
 }
+
+/** Columns that the spool of a direct source has besides attributes. */
+export const identityName = '#identity'
+export const keyName = '#key'
+export const flagsName = '#flags'
+/** What the letters of a flags cell say. */
+export const recordFlags = { disabled: 'd', locked: 'l', deleted: 'x' } as const
 
 /** The order of attribute names in canonical JSON: by UTF-16 code units. */
 export function compareNames(a: string, b: string): number {
@@ -68,11 +81,15 @@ export function headerProblem(header: readonly string[]): string | null {
   return null
 }
 
-/** Maps a header to a schema; a header that cannot be used is an error with nothing changed. */
+/**
+ * Maps a header to a schema; a header that cannot be used is an error with nothing changed. `direct`: the header is that
+ * of the spool of a direct source, and which attributes its system does not deliver.
+ */
 export function planLayout(
   header: readonly string[],
   schema: Pick<Schema, 'attributes' | 'identityAttribute' | 'displayAttribute'>,
   dialect: Pick<Dialect, 'indexColumn' | 'mergeColumns' | 'mergeRows'>,
+  direct: { readonly undelivered: readonly string[] } | null = null,
 ): Layout {
   const problem = headerProblem(header)
   if (problem !== null) {
@@ -86,7 +103,9 @@ export function planLayout(
       hint: 'Set identityAttribute of the account schema to the column that identifies an account.',
     })
   }
-  const identityColumn = header.indexOf(identityAttribute)
+  const spooled = (name: string): number => (direct === null ? -1 : header.indexOf(name))
+  const ownIdentity = spooled(identityName)
+  const identityColumn = ownIdentity < 0 ? header.indexOf(identityAttribute) : ownIdentity
   if (identityColumn < 0) {
     throw new RunError(
       'no_identity_column',
@@ -97,6 +116,8 @@ export function planLayout(
     )
   }
   const byColumn = new Map(header.map((name, column) => [name, column]))
+  for (const name of direct?.undelivered ?? []) byColumn.delete(name)
+  if (direct !== null) for (const name of [identityName, keyName, flagsName]) byColumn.delete(name)
   const fields: Field[] = []
   const undelivered: string[] = []
   for (const attribute of schema.attributes) {
@@ -114,11 +135,14 @@ export function planLayout(
     byColumn.delete(attribute.name)
   }
   // The identity column may be no attribute of the schema; then it is kept as one all the same.
-  if (byColumn.delete(identityAttribute)) {
+  if (ownIdentity < 0 && byColumn.delete(identityAttribute)) {
     fields.push({ name: identityAttribute, column: identityColumn, type: 'STRING', multi: false })
   }
   const { displayAttribute } = schema
-  const displayField = fields.find((field) => field.name === displayAttribute)
+  // A list is no name.
+  const displayField = fields.find(
+    (field) => field.name === displayAttribute && !(direct !== null && field.multi),
+  )
   return {
     header,
     identityColumn,
@@ -131,5 +155,8 @@ export function planLayout(
     undelivered: undelivered.toSorted(compareNames),
     extra: [...byColumn.keys()],
     mergeRows: dialect.mergeRows,
+    keyColumn: spooled(keyName),
+    flagsColumn: spooled(flagsName),
+    jsonLists: direct !== null,
   }
 }

@@ -1,7 +1,7 @@
 // What a reader yields, and how it becomes a lawful account or a reject. The byte path of run/encode-record.ts is held equal to this.
 import { mergeAttributes, readAttributes, writeAttributes, writeList } from './attributes.ts'
-import type { Layout } from './layout.ts'
-import { canonicalJson, expectation, isBlank } from './value.ts'
+import { type Layout, recordFlags } from './layout.ts'
+import { canonicalJson, canonicalList, expectation, isBlank } from './value.ts'
 
 /** A record as read: its cells by column, and where it stands. */
 export interface SourceRecord {
@@ -28,6 +28,8 @@ export interface Reject {
   readonly reason: string
   readonly raw: string
   readonly nativeIdentity: string | null
+  /** What the account id is made of, where that is not the native identity. */
+  readonly key?: string | null
   readonly trusted: boolean
 }
 
@@ -78,6 +80,16 @@ export function normalise(
       return refuse('nul', `The column "${field.name}" holds a NUL character.`, true)
     }
     if (isBlank(cell)) continue
+    if (layout.jsonLists && field.multi) {
+      const list = canonicalList(cell, field.type)
+      if ('wrong' in list) {
+        return list.wrong === 'nul'
+          ? refuse('nul', `The column "${field.name}" holds a NUL character.`, true)
+          : refuse('type', typeReason(field.name, list.text, expectation(field.type)), true)
+      }
+      if (list.values.length > 0) attributes.set(field.name, writeList(list.values))
+      continue
+    }
     const json = canonicalJson(cell, field.type)
     if (json === null) {
       return refuse('type', typeReason(field.name, cell, expectation(field.type)), true)
@@ -89,6 +101,19 @@ export function normalise(
     nativeIdentity: identity,
     name: isBlank(name) ? identity : name,
     attributes: writeAttributes(attributes),
+  }
+}
+
+/** What the flags cell of a record says. */
+export function readFlags(cell: string): {
+  readonly disabled: boolean
+  readonly locked: boolean
+  readonly deleted: boolean
+} {
+  return {
+    disabled: cell.includes(recordFlags.disabled),
+    locked: cell.includes(recordFlags.locked),
+    deleted: cell.includes(recordFlags.deleted),
   }
 }
 

@@ -82,6 +82,47 @@ export function canonicalJson(text: string, type: AttributeType): string | null 
   }
 }
 
+/**
+ * A JSON list of texts as the canonical JSON of their values, without blank ones; `nul` or `type` when a text is no value
+ * of the type.
+ */
+export function canonicalList(
+  text: string,
+  type: AttributeType,
+):
+  | { readonly values: readonly string[] }
+  | { readonly wrong: 'nul' | 'type'; readonly text: string } {
+  const listed = parseTexts(text)
+  if (listed === null) return { wrong: 'type', text }
+  const values: string[] = []
+  for (const item of listed) {
+    if (item.includes('\0')) return { wrong: 'nul', text: item }
+    if (isBlank(item)) continue
+    const json = canonicalJson(item, type)
+    if (json === null) return { wrong: 'type', text: item }
+    values.push(json)
+  }
+  return { values }
+}
+
+function parseTexts(text: string): readonly string[] | null {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    return null
+  }
+  if (!Array.isArray(value)) return null
+  const texts: string[] = []
+  for (const item of value as unknown[]) {
+    if (item === null) continue
+    if (typeof item === 'string') texts.push(item)
+    else if (typeof item === 'number' || typeof item === 'boolean') texts.push(String(item))
+    else return null
+  }
+  return texts
+}
+
 /** What a value of a type looks like, for messages. */
 export function expectation(type: AttributeType): string {
   switch (type) {

@@ -17,6 +17,7 @@ import { loadFirst } from './first-load.ts'
 import { type Job, openJob, type RunServices } from './job.ts'
 import { AttemptError, CancelledError, type Finish, LeaseLostError, type Load } from './load.ts'
 import { startPhases, type Phases } from './phases.ts'
+import { keepRead } from './read-system.ts'
 import { loadStaged } from './staged-load.ts'
 
 /** What the heartbeat shows of an attempt. */
@@ -43,8 +44,11 @@ export async function aggregate(
     await nameBackend(connection, claimed.task.number)
     await endOtherBackends(connection, claimed.task.number)
     await clearRejects(connection, claimed.task.id)
-    const job = await openJob(services, claimed, connection, signal)
     const phases = startPhases((name) => (progress.phase = name))
+    const job = await openJob(services, claimed, connection, signal, (read) => {
+      phases.begin('Reading')
+      progress.read = read
+    })
     const { path, dialect, layout, prefix, keys } = job
     const database = services.db.settings
     const collecting = startCollecting(
@@ -53,10 +57,10 @@ export async function aggregate(
       () => services.onStep('staging'),
     )
     progress.read = collecting.progress
-    progress.totalBytes = job.run.spoolBytes ?? 0
+    progress.totalBytes = job.system?.bytes ?? job.run.spoolBytes ?? 0
     let load: Load | null = null
     try {
-      phases.begin('Collecting')
+      phases.begin('Collecting', job.system?.records)
       load = await collect(job, collecting, phases)
       const verdict = await guard(job, load)
       await updateTask(services.db, job.lease, { state: 'planned' })
@@ -65,6 +69,7 @@ export async function aggregate(
       await apply(job, load, verdict, phases)
     } finally {
       await collecting.close()
+      await job.system?.place.forget()
       // Tables are named by the run: whoever lost the lease would drop those of the attempt that took over.
       const mine = await holdsLease(services.db, claimed.lease).catch(() => false)
       if (mine) await load?.discard().catch(() => undefined)
@@ -98,7 +103,8 @@ async function guard(job: Job, load: Load): Promise<Verdict> {
     counts: load.counts,
     records: load.records,
     untrustedRejects: rejects.untrusted,
-    direct: job.source.connectionType === 'direct',
+    direct: job.system !== null,
+    delta: job.delta,
     deleteThreshold: deleteThreshold(job.source),
     checkDeletedDisabled: String(job.source.connectorAttributes['checkDeletedDisabled']) === 'true',
   })
@@ -106,7 +112,7 @@ async function guard(job: Job, load: Load): Promise<Verdict> {
   if (verdict.outcome === 'refuse') {
     const [finding] = verdict.findings
     throw new RunError('refused', finding?.message.key ?? 'The plan was refused.', {
-      hint: 'Look at the system that was read.',
+      hint: 'Nothing was changed. Look at the system that was read, and at what the source is told to read of it.',
     })
   }
   return verdict
@@ -126,7 +132,14 @@ async function apply(job: Job, load: Load, verdict: Verdict, phases: Phases): Pr
   const rejects = await summariseRejects(db, job.task.id, 5)
   const report = finalMessages(load.messages, verdict, rejects)
   const finish: Finish = async (tx, outcome) => {
-    await recordLoad(tx, job.source.id, { ...outcome, seed: job.seed })
+    // Accounts that a read of changes did not bring keep their former fingerprints.
+    const seed = job.delta ? (job.before.seed ?? job.seed) : job.seed
+    await recordLoad(tx, job.source.id, { ...outcome, seed })
+    if (job.system !== null) {
+      const { source, schema, run } = job
+      const { masterKey } = job.services.system
+      await keepRead(tx, masterKey, { source, schema, runNumber: run.number }, job.system)
+    }
     const { baseline } = load
     await updateRun(tx, job.lease, { baseline, phases: phases.end(load.counts.created) })
     await recordAudit(tx, {

@@ -13,7 +13,7 @@ import {
 import { RunError } from '../core/errors.ts'
 import type { Reject } from '../core/source-record.ts'
 import { readFingerprints } from '../store/fingerprints.ts'
-import { RowWriter } from '../store/row-writer.ts'
+import { type RowShape, RowWriter } from '../store/row-writer.ts'
 import { blankCell, rawRecord } from './encode-cell.ts'
 import { createEncoder, type RecordEncoder } from './encode-record.ts'
 import { createMerger } from './merge-adjacent.ts'
@@ -39,6 +39,7 @@ const words = new Int32Array(input.shared)
 const progress = new Float64Array(input.shared)
 const port = parentPort
 if (port === null) throw new Error('collect-thread.ts runs as a worker thread only')
+const noShape: RowShape = { staged: false, stateful: false }
 /** With more buckets than this there are more accounts than an index takes. */
 const indexedBuckets = 1 << 20
 
@@ -83,7 +84,7 @@ function nextBuffer(): Buffer {
 /** Opens the file behind its header and the lines to skip. */
 function openRows(): RecordReader {
   const reader = openRecords(input.path, input.dialect)
-  let skip = 1 + input.dialect.linesToSkip
+  let skip = (input.dialect.header ? 1 : 0) + input.dialect.linesToSkip
   while (skip > 0) {
     const scan = reader.next()
     if (scan === 'more') break
@@ -185,10 +186,12 @@ function isSparse({ pass, index }: NonNullable<typeof compared>): boolean {
   return index !== null && pass.dirtyStored <= pass.stored * 0.3
 }
 
-function stage(filter: RowFilter, withPosition: boolean): StagePass {
+type StageCommand = Extract<Command, { command: 'stage' }>
+
+function stage({ filter, shape, skipDeleted }: StageCommand): StagePass {
   const reader = openRows()
   try {
-    const writer = new RowWriter(chunkBytes, withPosition, (full, length) => {
+    const writer = new RowWriter(chunkBytes, shape, (full, length) => {
       const buffer = full.buffer as ArrayBuffer
       send({ kind: 'rows', buffer, length }, [buffer])
       return nextBuffer()
@@ -206,6 +209,10 @@ function stage(filter: RowFilter, withPosition: boolean): StagePass {
     let batch: Reject[] = []
     for (const _ of known === null ? rows(reader, counts) : indexedRows(reader, known)) {
       if (!isWanted()) continue
+      if (skipDeleted && encoder.isDeleted()) {
+        counts.ignored += 1
+        continue
+      }
       const reject = encode()
       if (reject === null) continue
       rejects += 1
@@ -242,7 +249,7 @@ async function compare(table: string, count: number): Promise<ComparePass> {
   streamed.catch(() => undefined)
   const reader = openRows()
   try {
-    const encoder = encoderFor(reader, new RowWriter(64, false, (full) => full))
+    const encoder = encoderFor(reader, new RowWriter(64, noShape, (full) => full))
     const counts = { records: 0, ignored: 0 }
     // Of a source that is too large for it, no index is begun: memory stays flat.
     let index: RowIndex | null = count > indexedBuckets ? null : createRowIndex()
@@ -325,7 +332,7 @@ async function obey(command: Command): Promise<void> {
       answer({ kind: 'compared', pass: await compare(command.table, command.buckets) })
       return
     case 'stage':
-      answer({ kind: 'staged', pass: stage(command.filter, command.withPosition) })
+      answer({ kind: 'staged', pass: stage(command) })
       return
     case 'pick':
       answer({ kind: 'picked', records: pick(command.positions) })

@@ -4,6 +4,7 @@ import type { Writable } from 'node:stream'
 import { MessageChannel, Worker } from 'node:worker_threads'
 import { RunError } from '../core/errors.ts'
 import type { Reject } from '../core/source-record.ts'
+import type { RowShape } from '../store/row-writer.ts'
 import {
   type Answer,
   bytesWord,
@@ -27,12 +28,13 @@ export type TakeRejects = (rejects: readonly Reject[]) => Promise<void>
 export interface Collecting {
   /** Sums up the file against the stored accounts of a partition; the next `stage('buckets')` knows the outcome. */
   compare(table: string, buckets: number): Promise<ComparePass>
-  /** Reads the file once and writes the chosen rows to a COPY stream, which is ended. */
+  /** Reads the file once and writes the chosen rows to a COPY stream of rows of this shape, which is ended. */
   stage(
     filter: RowFilter,
-    withPosition: boolean,
+    shape: RowShape,
     copy: Writable,
     takeRejects: TakeRejects,
+    skipDeleted?: boolean,
   ): Promise<StagePass>
   /** The raw records that begin on these lines. */
   pick(positions: readonly number[]): Promise<readonly PickedRecord[]>
@@ -159,10 +161,11 @@ export function startCollecting(
       if (answer.kind !== 'compared') throw new Error(`unexpected answer ${answer.kind}`)
       return answer.pass
     },
-    stage: async (filter, withPosition, stream, takeRejects) => {
+    stage: async (filter, shape, stream, takeRejects, skipDeleted = false) => {
       const copy = openCopy(stream)
       try {
-        const answer = await ask({ command: 'stage', filter, withPosition }, async (data) => {
+        const command = { command: 'stage', filter, shape, skipDeleted } as const
+        const answer = await ask(command, async (data) => {
           if (data.kind === 'rows') await writeRows(copy, data)
           else if (data.kind === 'rejects') await takeRejects(data.rejects)
         })

@@ -6,7 +6,8 @@ import {
   type RecordScanner,
 } from '../connect/delimited-scanner.ts'
 import type { AttributeType } from '../core/schema.ts'
-import { canonicalJson } from '../core/value.ts'
+import { writeList } from '../core/attributes.ts'
+import { canonicalJson, canonicalList } from '../core/value.ts'
 import type { RowWriter } from '../store/row-writer.ts'
 
 /** A raw record is kept with its reject up to this length. */
@@ -63,6 +64,22 @@ export function encodeCell(
     writer.at += 1
   }
   return outcome
+}
+
+/**
+ * Writes a JSON list of texts as a canonical list; `empty` when it holds nothing but blank texts. A list of one or more
+ * becomes longer only by escapes, which the room of a row allows for.
+ */
+export function encodeList(
+  scanner: RecordScanner,
+  field: { readonly column: number; readonly type: AttributeType },
+  writer: RowWriter,
+): 'good' | 'type' | 'nul' | 'empty' {
+  const list = canonicalList(cellText(scanner, field.column), field.type)
+  if ('wrong' in list) return list.wrong
+  if (list.values.length === 0) return 'empty'
+  writer.at += writer.bytes.write(writeList(list.values), writer.at)
+  return 'good'
 }
 
 function encodeText(scanner: RecordScanner, column: number, writer: RowWriter): 'good' | 'nul' {

@@ -9,10 +9,16 @@ import {
 } from '../connect/delimited-scanner.ts'
 import { halfSip, type HashKey } from '../core/fingerprint.ts'
 import type { Layout } from '../core/layout.ts'
-import { cellCountReason, type Reject, type RejectCode, typeReason } from '../core/source-record.ts'
-import { expectation, isBlank } from '../core/value.ts'
-import type { AccountRow, RowWriter } from '../store/row-writer.ts'
-import { blankCell, encodeCell, rawRecord } from './encode-cell.ts'
+import {
+  cellCountReason,
+  readFlags,
+  type Reject,
+  type RejectCode,
+  typeReason,
+} from '../core/source-record.ts'
+import { canonicalList, expectation, isBlank } from '../core/value.ts'
+import type { AccountRow, RecordState, RowWriter } from '../store/row-writer.ts'
+import { blankCell, encodeCell, encodeList, rawRecord } from './encode-cell.ts'
 
 /** What rows are hashed with. `row` is seeded with header, schema, settings and reader version; `key` is not. */
 export interface RowKeys {
@@ -24,11 +30,13 @@ export interface RowKeys {
 export interface RecordEncoder {
   /** Writes the record as a row, or says why it is a reject. */
   encode(): Reject | null
-  /** The bytes of the identity of the record, or null when it cannot be read; they are overwritten with the record. */
-  identity(): Buffer | null
+  /** The bytes of the key of the record, or null when it cannot be read; they are overwritten with the record. */
+  key(): Buffer | null
+  /** Whether the system says that the account is gone. */
+  isDeleted(): boolean
   /** Takes the row that was encoded last out of the writer again. */
   takeBack(): AccountRow & { readonly fingerprint: readonly [low: number, high: number] }
-  /** Hashes the identity; false when it cannot be read. */
+  /** Hashes the key; false when it cannot be read. */
   hashKeyCell(): boolean
   /** The same for a record without quotes of which only the bounds are known; the number of its cells is not checked. */
   hashPlainKey(): boolean
@@ -66,22 +74,25 @@ export function createEncoder(
   // Quotes, brackets and the digits of a number that is written otherwise than it was read.
   const fixedBytes = 256 + fields.reduce((sum, field) => sum + field.keyBytes + 16, 0)
   const columns = layout.header.length
-  const { identityColumn, displayColumn } = layout
+  const { identityColumn, displayColumn, flagsColumn, jsonLists } = layout
+  const keyColumn = layout.keyColumn < 0 ? identityColumn : layout.keyColumn
+  const { stateful } = writer.shape
   const keyOut = new Int32Array(2)
   const rowHash = new Int32Array(2)
   const keptKeys: Buffer[] = []
   // Where the parts of the row that was encoded last lie in the writer.
   const last = { start: 0, identityAt: 0, nameAt: 0, attributesAt: 0, end: 0, position: 0 }
+  let state: RecordState = noState
 
   const isReadable = (): boolean =>
-    !scanner.malformed && scanner.cells === columns && !blankCell(scanner, identityColumn)
+    !scanner.malformed && scanner.cells === columns && !blankCell(scanner, keyColumn)
 
-  /** The identity. A new Buffer for every row would cost as much as the hash of it. */
+  /** The key. A new Buffer for every row would cost as much as the hash of it. */
   const readKey = (): Buffer => {
-    const start = scanner.cellStart[identityColumn] ?? 0
-    const length = (scanner.cellEnd[identityColumn] ?? 0) - start
-    if (length > maximumKeptKey || scanner.cellForm[identityColumn] === quotedDoubled) {
-      return cellBytes(scanner, identityColumn)
+    const start = scanner.cellStart[keyColumn] ?? 0
+    const length = (scanner.cellEnd[keyColumn] ?? 0) - start
+    if (length > maximumKeptKey || scanner.cellForm[keyColumn] === quotedDoubled) {
+      return cellBytes(scanner, keyColumn)
     }
     const key = (keptKeys[length] ??= Buffer.allocUnsafeSlow(length))
     const { bytes } = scanner
@@ -89,18 +100,23 @@ export function createEncoder(
     return key
   }
 
-  const identity = (): Buffer | null => (isReadable() ? readKey() : null)
+  const readableKey = (): Buffer | null => (isReadable() ? readKey() : null)
+
+  const readState = (): RecordState =>
+    flagsColumn < 0 || blankCell(scanner, flagsColumn)
+      ? noState
+      : readFlags(cellText(scanner, flagsColumn))
 
   const hashKeyCell = (): boolean => {
     if (!isReadable()) return false
-    if (scanner.cellForm[identityColumn] === quotedDoubled) {
-      const bytes = cellBytes(scanner, identityColumn)
+    if (scanner.cellForm[keyColumn] === quotedDoubled) {
+      const bytes = cellBytes(scanner, keyColumn)
       const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
       halfSip(view, 0, bytes.length, keys.key, keyOut)
       return true
     }
-    const start = scanner.cellStart[identityColumn] ?? 0
-    const length = (scanner.cellEnd[identityColumn] ?? 0) - start
+    const start = scanner.cellStart[keyColumn] ?? 0
+    const length = (scanner.cellEnd[keyColumn] ?? 0) - start
     halfSip(scanner.view, start, length, keys.key, keyOut)
     return true
   }
@@ -108,7 +124,7 @@ export function createEncoder(
   const hashPlainKey = (): boolean => {
     const { bytes, recordEnd, rules } = scanner
     let start = scanner.recordStart
-    for (let column = 0; column < identityColumn; column += 1) {
+    for (let column = 0; column < keyColumn; column += 1) {
       while (start < recordEnd && bytes[start] !== rules.delimiter) start += 1
       if (start >= recordEnd) return false
       start += 1
@@ -138,6 +154,9 @@ export function createEncoder(
       reason,
       raw: rawRecord(scanner),
       nativeIdentity: readable,
+      ...(layout.keyColumn < 0 || readable === null
+        ? {}
+        : { key: scanner.cells > keyColumn ? cellText(scanner, keyColumn) : null }),
       trusted: trusted && readable !== null,
     }
   }
@@ -145,11 +164,15 @@ export function createEncoder(
   const refuseField = (field: EncodedField, outcome: 'nul' | 'type'): Reject =>
     outcome === 'nul'
       ? refuse('nul', `The column "${field.name}" holds a NUL character.`, true)
-      : refuse(
-          'type',
-          typeReason(field.name, cellText(scanner, field.column), expectation(field.type)),
-          true,
-        )
+      : refuse('type', typeReason(field.name, wrongText(field), expectation(field.type)), true)
+
+  /** The text that is no value of its type: of a list that element. */
+  const wrongText = (field: EncodedField): string => {
+    const text = cellText(scanner, field.column)
+    if (!jsonLists || !field.multi) return text
+    const list = canonicalList(text, field.type)
+    return 'wrong' in list ? list.text : text
+  }
 
   const encodeAttributes = (): Reject | null => {
     const { bytes, view } = writer
@@ -162,8 +185,12 @@ export function createEncoder(
         view.setInt32(at + 4 * index, key[index] ?? 0, true)
       }
       writer.at = at + field.keyBytes
-      const outcome = encodeCell(scanner, field, writer)
-      if (outcome !== 'good') return refuseField(field, outcome)
+      const outcome =
+        jsonLists && field.multi
+          ? encodeList(scanner, field, writer)
+          : encodeCell(scanner, field, writer)
+      if (outcome === 'empty') writer.at = at
+      else if (outcome !== 'good') return refuseField(field, outcome)
     }
     // The comma before the first name makes place for the brace.
     bytes[start] = 0x7b
@@ -173,13 +200,13 @@ export function createEncoder(
     return null
   }
 
-  const putName = (key: Buffer): void => {
+  const putName = (identity: Buffer): void => {
     if (
       displayColumn < 0 ||
       displayColumn === identityColumn ||
       blankCell(scanner, displayColumn)
     ) {
-      writer.putBytes(key)
+      writer.putBytes(identity)
     } else if (scanner.cellForm[displayColumn] === quotedDoubled) {
       writer.putBytes(cellBytes(scanner, displayColumn))
     } else {
@@ -206,10 +233,11 @@ export function createEncoder(
     hashKeyCell()
     writer.putInt32(4)
     writer.putInt32(keyOut[0] ?? 0)
+    const identity = keyColumn === identityColumn ? key : cellBytes(scanner, identityColumn)
     last.identityAt = writer.at + 4
-    writer.putBytes(key)
+    writer.putBytes(identity)
     last.nameAt = writer.at + 4
-    putName(key)
+    putName(identity)
     const lengthAt = writer.at
     writer.at += 4
     last.attributesAt = writer.at
@@ -217,6 +245,10 @@ export function createEncoder(
     if (reject !== null) return reject
     last.end = writer.at
     writer.view.setInt32(lengthAt, last.end - last.attributesAt)
+    if (stateful) {
+      state = readState()
+      writer.putState(layout.keyColumn < 0 ? null : key, state)
+    }
     writer.end(scanner.recordLine)
     return null
   }
@@ -228,14 +260,14 @@ export function createEncoder(
     if (scanner.cells !== columns) {
       return refuse('cell_count', cellCountReason(scanner.cells, columns), false)
     }
-    const key = identity()
-    if (key === null) {
+    const found = readableKey()
+    if (found === null || (keyColumn !== identityColumn && blankCell(scanner, identityColumn))) {
       return refuse('blank_identity', `The column "${layout.identityAttribute}" is blank.`, false)
     }
-    // JSON makes six bytes of one at most; identity and name are written once more as they are.
-    writer.reserve(fixedBytes + 8 * (scanner.recordEnd - scanner.recordStart))
+    // JSON makes six bytes of one at most; identity, name and key are written once more as they are.
+    writer.reserve(fixedBytes + 9 * (scanner.recordEnd - scanner.recordStart))
     const start = writer.at
-    const reject = encodeRow(key)
+    const reject = encodeRow(found)
     if (reject !== null) {
       writer.at = start
       return reject
@@ -257,13 +289,16 @@ export function createEncoder(
       nativeIdentity: bytes.toString('utf8', identityAt, nameAt - 4),
       name: bytes.toString('utf8', nameAt, attributesAt - 4),
       attributes: bytes.toString('utf8', attributesAt, end),
+      stableKey: layout.keyColumn < 0 ? null : cellText(scanner, keyColumn),
+      state,
       position: last.position,
     }
   }
 
   return {
     encode,
-    identity,
+    key: readableKey,
+    isDeleted: () => readState().deleted,
     takeBack,
     hashKeyCell,
     hashPlainKey,
@@ -272,6 +307,8 @@ export function createEncoder(
     rowHash,
   }
 }
+
+const noState: RecordState = { disabled: false, locked: false, deleted: false }
 
 /** `,"name":` as words. */
 function keyWords(name: string): Pick<EncodedField, 'key' | 'keyBytes'> {

@@ -16,6 +16,7 @@ import type { Collecting } from './collect.ts'
 import type { Job } from './job.ts'
 import {
   AttemptError,
+  checkRead,
   columnMessages,
   conflictMessages,
   type Finish,
@@ -43,8 +44,10 @@ export async function loadFirst(
   try {
     await createFirstLoad(connection, job.source.id, run.number)
     const takeRejects = rejectTaker(services.db, job)
-    const copy = copyRows(connection, job.partition, true)
-    const pass = await collecting.stage('all', false, copy, takeRejects)
+    const shape = { staged: false, stateful: job.stateful }
+    const copy = copyRows(connection, job.partition, shape)
+    const pass = await collecting.stage('all', shape, copy, takeRejects, true)
+    checkRead(job, pass)
     await services.onStep('staged')
     phases.begin('Planning', pass.records)
     const keyed = pass.staged > 0 ? await buildKey(job, collecting, takeRejects) : null
@@ -105,13 +108,15 @@ async function buildKey(
   try {
     await nameBackend(second, run.number)
     const staging = await createStaging(second, run.number)
+    const shape = { staged: true, stateful: job.stateful }
     const keyHashes = [...new Set(duplicates.map((duplicate) => duplicate.keyHash))]
     // Their rejects have been taken by the pass over all rows.
     await collecting.stage(
       { keyHashes },
-      true,
-      copyRows(second, staging, false),
+      shape,
+      copyRows(second, staging, shape),
       async () => undefined,
+      true,
     )
     const { conflicts } = await resolveDuplicates(
       { ...job, connection: second },

@@ -2,7 +2,7 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { cellText, maximumCells } from '../connect/delimited-scanner.ts'
 import { openRecords } from '../connect/delimited-reader.ts'
-import { type Dialect, readDialect } from '../core/dialect.ts'
+import { type Dialect, readDialect, spoolDialect } from '../core/dialect.ts'
 import { RunError } from '../core/errors.ts'
 import { hashKey } from '../core/fingerprint.ts'
 import { type Layout, planLayout } from '../core/layout.ts'
@@ -17,7 +17,9 @@ import { getRun, type Run } from '../store/runs.ts'
 import { listSchemas } from '../store/schemas.ts'
 import { getSource } from '../store/sources.ts'
 import type { Lease } from '../store/tasks.ts'
+import type { SystemServices } from './ask-system.ts'
 import type { RowKeys } from './encode-record.ts'
+import { readSystem, type SpooledRead } from './read-system.ts'
 import type { Spool } from './spool.ts'
 
 /** Raised when the reader would make other accounts of the same bytes: fingerprints of before then match no row. */
@@ -48,6 +50,7 @@ export interface RunServices {
   readonly db: Database
   readonly spool: Spool
   readonly ways: Ways
+  readonly system: SystemServices
   /** Called at each step; a test ends the process there. */
   readonly onStep: (step: Step) => void | Promise<void>
 }
@@ -55,6 +58,12 @@ export interface RunServices {
 /** One attempt of one run. */
 export interface Job {
   readonly services: RunServices
+  /** What was read of the system of a direct source; null for an upload. */
+  readonly system: SpooledRead | null
+  /** Whether only changes were read: absence means nothing then. */
+  readonly delta: boolean
+  /** Whether the records tell more than attributes: a stable key, disabled, locked, gone. */
+  readonly stateful: boolean
   readonly task: Task
   readonly lease: Lease
   readonly run: Run
@@ -88,6 +97,7 @@ export async function openJob(
   claimed: { readonly task: Task; readonly lease: Lease },
   connection: Connection,
   signal: AbortSignal,
+  onRead: Parameters<typeof readSystem>[3],
 ): Promise<Job> {
   const { task, lease } = claimed
   const run = await getRun(connection, task.id)
@@ -99,15 +109,6 @@ export async function openJob(
       hint: 'Create the source again and send the file again.',
     })
   }
-  if (source.connectionType !== 'file') {
-    throw new RunError(
-      'connector_missing',
-      `The connector "${source.connector}" is not installed.`,
-      {
-        hint: 'This version reads delimited files.',
-      },
-    )
-  }
   const schemas = await listSchemas(connection, source.id)
   const schema = schemas.find((candidate) => candidate.name === 'account')
   if (schema === undefined) {
@@ -115,14 +116,18 @@ export async function openJob(
       hint: 'Create the account schema of the source.',
     })
   }
-  if (run.spoolFile === null) {
-    throw new RunError('no_file', 'The run has no file.', { hint: 'Send the file again.' })
-  }
-  const path = services.spool.path(run.spoolFile)
-  const dialect = readDialect(source.connectorAttributes)
-  const layout = planLayout(readHeader(path, dialect), schema, dialect)
-  const seed = seedOf(dialect, layout)
   const secret = await fingerprintSecret(connection)
+  const input =
+    source.connectionType === 'file'
+      ? openUpload(services, run, source, schema)
+      : await openSystem(
+          services,
+          { connection, source, schema, run, accounts: before.accounts },
+          signal,
+          onRead,
+        )
+  const { dialect, layout } = input
+  const seed = seedOf(dialect, layout)
   const derive = (label: string | Buffer) =>
     hashKey(createHmac('sha256', secret).update(label).digest().subarray(0, 8))
   return {
@@ -132,11 +137,9 @@ export async function openJob(
     run,
     source,
     schema,
-    dialect,
-    layout,
+    ...input,
     keys: { row: derive(seed), key: derive('key-hash') },
     seed,
-    path,
     optimized: run.fields['disableOptimization'] !== 'true',
     partition: partitionName(source.id),
     range: accountRange(source.id),
@@ -144,6 +147,44 @@ export async function openJob(
     before,
     connection,
     signal,
+  }
+}
+
+/** What an attempt reads its records from. */
+type Input = Pick<Job, 'path' | 'dialect' | 'layout' | 'system' | 'delta' | 'stateful'>
+
+function openUpload(services: RunServices, run: Run, source: Source, schema: Schema): Input {
+  if (run.spoolFile === null) {
+    throw new RunError('no_file', 'The run has no file.', { hint: 'Send the file again.' })
+  }
+  const path = services.spool.path(run.spoolFile)
+  const dialect = readDialect(source.connectorAttributes)
+  const layout = planLayout(readHeader(path, dialect), schema, dialect)
+  return { path, dialect, layout, system: null, delta: false, stateful: false }
+}
+
+/** Reads the system into the spool; from there on it is a file like any other. */
+async function openSystem(
+  services: RunServices,
+  read: Parameters<typeof readSystem>[1],
+  signal: AbortSignal,
+  onRead: Parameters<typeof readSystem>[3],
+): Promise<Input> {
+  const dialect = spoolDialect(read.source.connectorAttributes)
+  const system = await readSystem(services, read, signal, onRead)
+  try {
+    const layout = planLayout(system.columns, read.schema, dialect, system)
+    return {
+      path: system.place.path,
+      dialect,
+      layout: { ...layout, extra: [...new Set([...layout.extra, ...system.extra])] },
+      system,
+      delta: system.mode === 'delta',
+      stateful: layout.keyColumn >= 0 || layout.flagsColumn >= 0,
+    }
+  } catch (error) {
+    await system.place.forget()
+    throw error
   }
 }
 

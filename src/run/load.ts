@@ -62,12 +62,21 @@ export function rejectTaker(q: Queryable, job: Job): TakeRejects & { count(): nu
       rejects.map((reject) => ({
         ...reject,
         accountId:
-          reject.nativeIdentity === null ? null : accountId(job.source.id, reject.nativeIdentity),
+          reject.nativeIdentity === null
+            ? null
+            : accountId(job.source.id, reject.key ?? reject.nativeIdentity),
       })),
     )
     if (written < rejects.length) throw new LeaseLostError('another worker has the task')
   }
   return Object.assign(take, { count: () => count })
+}
+
+/** The spool holds what was read: another number of records in it means that it was damaged in between. */
+export function checkRead(job: Job, pass: { readonly records: number }): void {
+  const expected = job.system?.records ?? pass.records
+  if (pass.records === expected) return
+  throw new AttemptError(`${expected} records were read, but the spool has ${pass.records}`)
 }
 
 /** What the columns of the file have to say (contract.md section 8.8). */
@@ -77,13 +86,13 @@ export function columnMessages(job: Job): TaskMessage[] {
   if (undelivered.length > 0) {
     messages.push({
       type: 'WARN',
-      key: `The file has no column for ${quoteNames(undelivered)}; accounts keep their former values of these attributes.`,
+      key: `The ${job.system === null ? 'file has no column for' : 'system does not deliver'} ${quoteNames(undelivered)}; accounts keep their former values of these attributes.`,
     })
   }
   if (extra.length > 0) {
     messages.push({
       type: 'WARN',
-      key: `The columns ${quoteNames(extra)} are no attributes of the schema and were ignored.`,
+      key: `${job.system === null ? 'The columns' : 'Delivered, but'} ${quoteNames(extra)} are no attributes of the schema and were ignored.`,
     })
   }
   return messages
@@ -112,6 +121,7 @@ export async function rejectRows(
   rows: readonly {
     readonly position: number
     readonly nativeIdentity: string
+    readonly key: string | null
     readonly code: 'duplicate' | 'collision'
     readonly reason: string
   }[],

@@ -37,7 +37,7 @@ export function createMerger(
   }
 
   const encode = (): Reject | null => {
-    const identity = encoder.identity()
+    const identity = encoder.key()
     const current = pending?.identity ?? open
     if (identity === null || current === null || !current.equals(identity)) {
       finish()

@@ -1,12 +1,15 @@
 // Accounts that stand in staging more than once: their rows are merged, or the later ones are rejected (contract.md section 8.9).
 import { readAttributes, writeAttributes } from '../core/attributes.ts'
+import { RunError } from '../core/errors.ts'
 import { mergeRecords } from '../core/source-record.ts'
 import type { Connection } from '../store/database.ts'
 import {
+  dropEarlierRows,
   dropLaterRows,
   eachDuplicateRow,
   eachKnownRow,
   eachLaterRow,
+  findRepeated,
   hasDuplicates,
   replaceStaged,
   type StagedRow,
@@ -31,9 +34,14 @@ export async function resolveDuplicates(
   if (!(await hasDuplicates(job.connection, job.run.number))) {
     return { surplus: 0, conflicts: new Set() }
   }
-  return inTransaction(job.connection, () =>
-    job.layout.mergeRows ? mergeApart(job) : rejectLater(job, collecting, takeRejects),
-  )
+  return inTransaction(job.connection, async () => {
+    if (job.layout.mergeRows) return mergeApart(job)
+    if (job.delta) {
+      const surplus = await dropEarlierRows(job.connection, job.run.number)
+      return { surplus, conflicts: new Set() }
+    }
+    return job.system === null ? rejectLater(job, collecting, takeRejects) : refuseRepeated(job)
+  })
 }
 
 /** The attempt has one connection, which a cursor needs inside of a transaction. */
@@ -47,6 +55,21 @@ async function inTransaction<T>(connection: Connection, work: () => Promise<T>):
     await connection.query('rollback').catch(() => undefined)
     throw error
   }
+}
+
+/**
+ * A system that gives a record twice has moved its pages while they were read: it may have left out another one as well,
+ * and what is missing cannot be told from what is gone.
+ */
+async function refuseRepeated(job: Job): Promise<never> {
+  const { first, count } = await findRepeated(job.connection, job.run.number)
+  throw new RunError(
+    'repeated_record',
+    `${count} ${count === 1 ? 'record was' : 'records were'} delivered more than once, "${first}" for one: the read cannot be complete.`,
+    {
+      hint: 'Read again while the system is quiet. If it happens again, the identity attribute is not unique there, or rows of one account are to be merged (mergeColumns).',
+    },
+  )
 }
 
 /** Rejects the later rows of accounts, page by page: all rows of a large file may stand twice. */
@@ -64,7 +87,8 @@ async function rejectLater(
       rows.map((row) => ({
         position: row.position,
         nativeIdentity: row.nativeIdentity,
-        ...(row.nativeIdentity === row.firstIdentity
+        key: row.stableKey,
+        ...((row.stableKey ?? row.nativeIdentity) === row.firstKey
           ? {
               code: 'duplicate' as const,
               reason: `The record on line ${row.first} has the same "${job.layout.identityAttribute}", and rows are not merged (mergeRows is off).`,

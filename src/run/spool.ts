@@ -27,6 +27,12 @@ export interface ReceivedFile {
   readonly head: Uint8Array
 }
 
+/** A place in the spool that one attempt writes to and reads from. */
+export interface SpoolPlace {
+  readonly path: string
+  forget(): Promise<void>
+}
+
 /** The spool folder of this host. */
 export interface Spool {
   /** The id of this host's spool, the same after a restart; `shared` when every host sees the same folder. */
@@ -36,6 +42,8 @@ export interface Spool {
    * `no_space` when the disk is full, and the error of the stream when that fails; nothing is left in these cases.
    */
   receive(stream: AsyncIterable<Uint8Array>, limitBytes: number): Promise<ReceivedFile>
+  /** A path to write a file to that belongs to an attempt: kept from the sweep until `forget` removes it. */
+  reserve(): SpoolPlace
   /** Where a received file lies. */
   path(name: string): string
   /** Removes a received file; it is no error when it is gone. */
@@ -100,6 +108,17 @@ export async function openSpool(options: {
         throw readable(error)
       } finally {
         receiving.delete(partial)
+      }
+    },
+    reserve: () => {
+      const name = `incoming-${randomUUID().replaceAll('-', '')}.part`
+      receiving.add(name)
+      return {
+        path: join(dir, name),
+        forget: async () => {
+          await rm(join(dir, name), { force: true })
+          receiving.delete(name)
+        },
       }
     },
     path: (name) => {

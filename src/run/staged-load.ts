@@ -17,6 +17,7 @@ import { updateRun } from '../store/runs.ts'
 import {
   analyzeStaging,
   copyRows,
+  countDeleted,
   countDirtyBuckets,
   countStaged,
   createDirtyBuckets,
@@ -29,6 +30,7 @@ import type { Collecting } from './collect.ts'
 import type { Job } from './job.ts'
 import {
   AttemptError,
+  checkRead,
   columnMessages,
   conflictMessages,
   LeaseLostError,
@@ -65,13 +67,15 @@ export async function loadStaged(
   const staging = await createStaging(connection, run.number)
   const takeRejects = rejectTaker(services.db, job)
   const compared = byBuckets ? await compare(job, collecting) : null
-  const copy = copyRows(connection, staging, false)
+  const shape = { staged: true, stateful: job.stateful }
+  const copy = copyRows(connection, staging, shape)
   const pass = await collecting.stage(
     compared === null ? 'all' : 'buckets',
-    true,
+    shape,
     copy,
     takeRejects,
   )
+  checkRead(job, pass)
   phases.begin('Planning', pass.records)
   const merged = await resolveDuplicates(job, collecting, takeRejects)
   await keepUndelivered(job)
@@ -154,7 +158,9 @@ async function diffStaged(
       runNumber: run.number,
       range: job.range,
       compared: staged.compared,
+      absence: !job.delta,
       stagedRows,
+      deletedRows: job.stateful ? await countDeleted(connection, run.number) : 0,
       few,
     })
     await connection.query('commit')
@@ -190,6 +196,7 @@ async function rejectCollisions(
     collisions.map((row) => ({
       position: row.position,
       nativeIdentity: row.native_identity,
+      key: row.stable_key,
       code: 'collision' as const,
       reason,
     })),

@@ -8,6 +8,7 @@ import { recordAudit } from '../store/audit.ts'
 import type { Connection, Database } from '../store/database.ts'
 import { createRun } from '../store/runs.ts'
 import {
+  anyNode,
   createTask,
   findOpenTask,
   findSubmitted,
@@ -61,7 +62,8 @@ async function accept(tx: Connection, submit: Submit, key: string): Promise<Task
     taskId: task.id,
     number: task.number,
     sourceId: submit.source.id,
-    node: submit.node,
+    // Any node may talk to a system; a file lies on one.
+    node: submit.file === null ? anyNode : submit.node,
     spoolFile: submit.file?.name ?? null,
     spoolBytes: submit.file?.bytes ?? null,
     spoolSha256: submit.file?.sha256 ?? null,

@@ -3,6 +3,7 @@ import type { Dialect } from '../core/dialect.ts'
 import type { Layout } from '../core/layout.ts'
 import type { Reject } from '../core/source-record.ts'
 import type { ConnectionSettings } from '../store/database.ts'
+import type { RowShape } from '../store/row-writer.ts'
 import type { RowKeys } from './encode-record.ts'
 
 /** What the thread is started with. */
@@ -37,7 +38,13 @@ export type Command =
   /** Sum up the rows and the stored accounts of `table`; answers `compared`. */
   | { readonly command: 'compare'; readonly table: string; readonly buckets: number }
   /** Encode rows and send them; answers `rows`, `rejects`, then `staged`. */
-  | { readonly command: 'stage'; readonly filter: RowFilter; readonly withPosition: boolean }
+  | {
+      readonly command: 'stage'
+      readonly filter: RowFilter
+      readonly shape: RowShape
+      /** Whether records of accounts that are gone are left out. */
+      readonly skipDeleted: boolean
+    }
   /** Send the raw records that begin on these lines (ascending); answers `picked`. */
   | { readonly command: 'pick'; readonly positions: readonly number[] }
   | { readonly command: 'close' }

@@ -235,7 +235,7 @@ function keepLease(
     percent = Math.max(percent, phase === 'Planning' ? 85 : Math.round(80 * Math.min(1, share)))
     const counted = `${rows.toLocaleString('en')} rows read, ${rate.toLocaleString('en')} rows/s`
     await updateTask(db, lease, {
-      progress: phase === 'Collecting' ? `Collecting: ${counted}` : phase,
+      progress: phase === 'Planning' ? phase : `${phase}: ${counted}`,
       percentComplete: percent,
       attributes: { rowsRead: rows, rowsPerSecond: rate, phase },
     })

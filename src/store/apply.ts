@@ -72,6 +72,7 @@ export async function applyPlan(
   if (changes.updated > 0) {
     await tx.query(
       `update account a set name = s.name, attributes = s.attributes, fingerprint = s.fingerprint,
+         native_identity = s.native_identity, stable_key = s.stable_key, disabled = s.disabled, locked = s.locked,
          created_run = coalesce(a.created_run, a.opened_run), opened_run = $3::bigint
        from ${plan} p join ${staging} s on s.id = p.account_id
        where p.kind = 'updated' and a.id = p.account_id and a.id >= $1::uuid and a.id < $2::uuid`,
@@ -95,8 +96,10 @@ export async function applyPlan(
   }
   if (changes.created > 0) {
     await tx.query(
-      `insert into account (id, fingerprint, opened_run, key_hash, native_identity, name, attributes)
-       select s.id, s.fingerprint, $1::bigint, s.key_hash, s.native_identity, s.name, s.attributes
+      `insert into account (id, fingerprint, opened_run, key_hash, native_identity, name, attributes,
+         stable_key, disabled, locked)
+       select s.id, s.fingerprint, $1::bigint, s.key_hash, s.native_identity, s.name, s.attributes,
+         s.stable_key, s.disabled, s.locked
        from ${plan} p join ${staging} s on s.id = p.account_id
        where p.kind = 'created' order by s.id`,
       [runNumber],
@@ -124,11 +127,14 @@ export async function recordLoad(
   )
 }
 
-/** Marks a source whose file could not be imported. */
+/** Marks a source whose file could not be imported, or whose system could not be read. */
 export async function recordFailedLoad(q: Queryable, sourceId: string): Promise<void> {
   await q.query(
-    `update source set status = 'SOURCE_STATE_ERROR_ACCOUNT_FILE_IMPORT', healthy = false, since = clock_timestamp()
-     where id = $1::uuid and deleted_at is null and status <> 'SOURCE_STATE_ERROR_ACCOUNT_FILE_IMPORT'`,
+    `update source set status = failed.status, healthy = false, since = clock_timestamp()
+     from (select id, case when connection_type = 'file' then 'SOURCE_STATE_ERROR_ACCOUNT_FILE_IMPORT'
+       else 'SOURCE_STATE_ERROR_SOURCE' end as status from source) failed
+     where source.id = $1::uuid and failed.id = source.id and deleted_at is null
+       and source.status <> failed.status`,
     [fromWireId(sourceId)],
   )
 }

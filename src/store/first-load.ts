@@ -67,8 +67,8 @@ export async function replaceDuplicates(
      where t.id = s.id and s.id in (select id from ${table} group by id having count(*) > 1)`,
   )
   const inserted = await tx.query(
-    `insert into ${table} (id, fingerprint, key_hash, native_identity, name, attributes)
-     select s.id, s.fingerprint, s.key_hash, s.native_identity, s.name, s.attributes
+    `insert into ${table} (id, fingerprint, key_hash, native_identity, name, attributes, stable_key, disabled, locked)
+     select s.id, s.fingerprint, s.key_hash, s.native_identity, s.name, s.attributes, s.stable_key, s.disabled, s.locked
      from ${staging} s where not exists (select from ${table} t where t.id = s.id)`,
   )
   return removed.rowCount - inserted.rowCount

@@ -13,8 +13,12 @@ export interface PlanInput {
    * those accounts can be missing. Null when the whole file was staged.
    */
   readonly compared: { readonly mask: number; readonly dirtyStored: number } | null
+  /** Whether an account that was not read is gone: not after a read of changes only. */
+  readonly absence: boolean
   /** How many rows are staged, each of another account. */
   readonly stagedRows: number
+  /** How many of them say that the account is gone. */
+  readonly deletedRows: number
   /** Whether few accounts are concerned, so that indexes are the way to them; staging has its index then. */
   readonly few: boolean
 }
@@ -34,6 +38,9 @@ export interface PlannedRead extends PlannedChanges {
   readonly matched: number
 }
 
+const differs = `(a.name is distinct from s.name or a.attributes is distinct from s.attributes
+  or a.native_identity is distinct from s.native_identity or a.disabled <> s.disabled or a.locked <> s.locked)`
+
 /** Makes the plan table anew and fills it, in the transaction of the caller. Staging must be analyzed. */
 export async function buildPlan(q: Queryable, input: PlanInput): Promise<PlannedRead> {
   const plan = quoteName(planName(input.runNumber))
@@ -49,22 +56,24 @@ export async function buildPlan(q: Queryable, input: PlanInput): Promise<Planned
     `insert into ${plan} (account_id, kind, version)
      select s.id,
        case when a.id is null then 'created'
-         when coalesce(a.stable_key, a.native_identity) is distinct from s.native_identity then 'collision'
-         when a.name is distinct from s.name or a.attributes is distinct from s.attributes then 'updated'
+         when coalesce(a.stable_key, a.native_identity) is distinct from coalesce(s.stable_key, s.native_identity)
+           then 'collision'
+         when ${differs} then 'updated'
          else 'refreshed' end,
        a.opened_run
      from ${staging} s left join account a on a.id = s.id and a.id >= $1::uuid and a.id < $2::uuid
-     where a.id is null or (
-       (a.name is distinct from s.name or a.attributes is distinct from s.attributes
-         or a.fingerprint is distinct from s.fingerprint
-         or coalesce(a.stable_key, a.native_identity) is distinct from s.native_identity)
-       and not exists (select from reject r where r.task_id = $3::uuid and r.account_id = s.id))`,
+     where not s.deleted and (a.id is null or (
+       (${differs} or a.fingerprint is distinct from s.fingerprint
+         or coalesce(a.stable_key, a.native_identity) is distinct from coalesce(s.stable_key, s.native_identity))
+       and not exists (select from reject r where r.task_id = $3::uuid and r.account_id = s.id)))`,
     [low, high, runId],
   )
   // As many stored accounts as the dirty buckets hold were read again: none is missing.
   const former = await countPlan(q, input.runNumber)
-  const matched = input.stagedRows - former.created
-  if (input.compared === null || matched < input.compared.dirtyStored) {
+  const matched = input.stagedRows - input.deletedRows - former.created
+  if (!input.absence) {
+    await planDeleted(q, input)
+  } else if (input.compared === null || matched < input.compared.dirtyStored) {
     // Missing accounts are looked for in the whole partition.
     await usePlanner(q)
     const dirty = input.compared
@@ -76,12 +85,25 @@ export async function buildPlan(q: Queryable, input: PlanInput): Promise<Planned
       `insert into ${plan} (account_id, kind, version)
        select a.id, 'removed', a.opened_run from account a
        where a.id >= $1::uuid and a.id < $2::uuid ${inDirty}
-         and not exists (select from ${staging} s where s.id = a.id)
+         and not exists (select from ${staging} s where s.id = a.id and not s.deleted)
          and not exists (select from reject r where r.task_id = $3::uuid and r.account_id = a.id)`,
       [low, high, runId],
     )
   }
   return { ...(await countPlan(q, input.runNumber)), matched }
+}
+
+/** Plans the removal of accounts of which the system says that they are gone. */
+async function planDeleted(q: Queryable, input: PlanInput): Promise<void> {
+  if (input.deletedRows === 0) return
+  await q.query(
+    `insert into ${quoteName(planName(input.runNumber))} (account_id, kind, version)
+     select a.id, 'removed', a.opened_run
+     from ${quoteName(stagingName(input.runNumber))} s join account a on a.id = s.id
+     where s.deleted and a.id >= $1::uuid and a.id < $2::uuid
+       and not exists (select from reject r where r.task_id = $3::uuid and r.account_id = a.id)`,
+    [input.range.low, input.range.high, fromWireId(input.runId)],
+  )
 }
 
 /**
@@ -118,15 +140,25 @@ export async function takeCollisions(
   q: Queryable,
   runNumber: number,
 ): Promise<
-  readonly { readonly id: string; readonly position: number; readonly native_identity: string }[]
+  readonly {
+    readonly id: string
+    readonly position: number
+    readonly native_identity: string
+    readonly stable_key: string | null
+  }[]
 > {
   const plan = quoteName(planName(runNumber))
-  const { rows } = await q.query<{ id: string; position: number; native_identity: string }>(
+  const { rows } = await q.query<{
+    id: string
+    position: number
+    native_identity: string
+    stable_key: string | null
+  }>(
     `with taken as (
        delete from ${quoteName(stagingName(runNumber))} s using ${plan} p
        where p.account_id = s.id and p.kind = 'collision'
-       returning s.id, s.position, s.native_identity)
-     select replace(id::text, '-', '') as id, position, native_identity from taken order by position`,
+       returning s.id, s.position, s.native_identity, s.stable_key)
+     select replace(id::text, '-', '') as id, position, native_identity, stable_key from taken order by position`,
   )
   await q.query(`delete from ${plan} where kind = 'collision'`)
   return rows

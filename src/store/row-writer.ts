@@ -1,15 +1,30 @@
 // Writes rows of accounts in PostgreSQL's binary COPY format, into buffers that are handed on when they are full.
 
-/** The columns of a staged row in the order in which they are written; a first load leaves out the position. */
-export const accountColumns = [
-  'id',
-  'fingerprint',
-  'key_hash',
-  'native_identity',
-  'name',
-  'attributes',
-] as const
-export const stagingColumns = [...accountColumns, 'position'] as const
+/** What kind of row is written: a first load has no position, and only records of direct sources have a state. */
+export interface RowShape {
+  readonly staged: boolean
+  readonly stateful: boolean
+}
+
+const accountColumns = ['id', 'fingerprint', 'key_hash', 'native_identity', 'name', 'attributes']
+
+/** The columns of a row in the order in which they are written. */
+export function rowColumns({ staged, stateful }: RowShape): readonly string[] {
+  return [
+    ...accountColumns,
+    ...(stateful ? ['stable_key', 'disabled', 'locked'] : []),
+    ...(stateful && staged ? ['deleted'] : []),
+    ...(staged ? ['position'] : []),
+  ]
+}
+
+/** What a direct source says of an account besides its attributes. */
+export interface RecordState {
+  readonly disabled: boolean
+  readonly locked: boolean
+  /** Whether the system says that it is gone. */
+  readonly deleted: boolean
+}
 
 /** PGCOPY, flags, and the length of the header extension. */
 const signature = Buffer.from([
@@ -24,6 +39,9 @@ export interface AccountRow {
   readonly nativeIdentity: string
   readonly name: string
   readonly attributes: string
+  /** Null when the native identity is the key. */
+  readonly stableKey: string | null
+  readonly state: RecordState
   readonly position: number
 }
 
@@ -36,18 +54,16 @@ export class RowWriter {
   view: DataView
   at = 0
   rows = 0
-  readonly withPosition: boolean
+  readonly shape: RowShape
+  private readonly columns: number
   private readonly size: number
   private readonly flush: (full: Buffer, length: number) => Buffer
 
   /** `flush` takes a full buffer and gives the next one, of at least `size` bytes. */
-  constructor(
-    size: number,
-    withPosition: boolean,
-    flush: (full: Buffer, length: number) => Buffer,
-  ) {
+  constructor(size: number, shape: RowShape, flush: (full: Buffer, length: number) => Buffer) {
     this.size = size
-    this.withPosition = withPosition
+    this.shape = shape
+    this.columns = rowColumns(shape).length
     this.flush = flush
     this.bytes = Buffer.allocUnsafe(size)
     this.view = viewOf(this.bytes)
@@ -68,7 +84,8 @@ export class RowWriter {
     const attributes = Buffer.from(row.attributes)
     const identity = Buffer.from(row.nativeIdentity)
     const name = Buffer.from(row.name)
-    this.reserve(128 + attributes.length + identity.length + name.length)
+    const key = row.stableKey === null ? null : Buffer.from(row.stableKey)
+    this.reserve(128 + attributes.length + identity.length + name.length + (key?.length ?? 0))
     this.begin()
     this.putBytes(row.id)
     this.putFingerprint(row.fingerprint)
@@ -77,24 +94,40 @@ export class RowWriter {
     this.putBytes(identity)
     this.putBytes(name)
     this.putBytes(attributes)
+    if (this.shape.stateful) this.putState(key, row.state)
     this.end(row.position)
   }
 
   /** Begins a row: the number of its fields. */
   begin(): void {
-    this.view.setInt16(this.at, this.withPosition ? 7 : 6)
+    this.view.setInt16(this.at, this.columns)
     this.at += 2
   }
 
   /** Ends a row: its position where the table has one. */
   end(position: number): void {
-    if (this.withPosition) {
+    if (this.shape.staged) {
       this.putInt32(8)
       this.view.setInt32(this.at, Math.floor(position / 2 ** 32))
       this.view.setUint32(this.at + 4, position >>> 0)
       this.at += 8
     }
     this.rows += 1
+  }
+
+  /** Writes stable key and state. */
+  putState(key: Uint8Array | null, state: RecordState): void {
+    if (key === null) this.putInt32(-1)
+    else this.putBytes(key)
+    this.putBoolean(state.disabled)
+    this.putBoolean(state.locked)
+    if (this.shape.staged) this.putBoolean(state.deleted)
+  }
+
+  private putBoolean(value: boolean): void {
+    this.putInt32(1)
+    this.bytes[this.at] = value ? 1 : 0
+    this.at += 1
   }
 
   putInt32(value: number): number {

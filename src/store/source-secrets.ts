@@ -1,6 +1,9 @@
 // The secrets of a source: sealed one by one under source/<id>/<path>; its settings hold only the mask.
+import { RunError } from '../core/errors.ts'
+import { secretMask } from '../core/secret-keys.ts'
+import type { Source } from '../core/source.ts'
 import type { Queryable } from './database.ts'
-import { deleteSecrets, putSecret } from './sealed.ts'
+import { deleteSecrets, getSecret, putSecret } from './sealed.ts'
 import type { MasterKey } from './sealed.ts'
 
 /** The id that a secret is sealed under; `path` is the escaped path of its key. */
@@ -22,6 +25,47 @@ export async function writeSourceSecrets(
   await q.query('delete from sealed_secret where id = any($1::text[])', [
     changes.removed.map((path) => sourceSecretId(sourceId, path)),
   ])
+}
+
+/** The settings of a source with its secrets in place, for whoever talks to its system. They are never shown or kept. */
+export async function openSettings(
+  q: Queryable,
+  key: MasterKey,
+  source: Pick<Source, 'id' | 'name' | 'connectorAttributes'>,
+): Promise<Record<string, unknown>> {
+  const open = async (value: unknown, path: readonly string[]): Promise<unknown> => {
+    if (value === secretMask) {
+      const secret = await getSecret(
+        q,
+        key,
+        sourceSecretId(source.id, path.map(encodeURIComponent).join('/')),
+      )
+      if (secret !== undefined) return secret
+      throw new RunError(
+        'secret_missing',
+        `The secret connectorAttributes.${path.join('.')} is not there.`,
+        {
+          hint: 'Set it again.',
+        },
+      )
+    }
+    if (Array.isArray(value)) {
+      const items: unknown[] = []
+      for (const [index, item] of value.entries())
+        items.push(await open(item, [...path, String(index)]))
+      return items
+    }
+    if (typeof value !== 'object' || value === null) return value
+    const entries: [string, unknown][] = []
+    for (const [name, item] of Object.entries(value))
+      entries.push([name, await open(item, [...path, name])])
+    return Object.fromEntries(entries)
+  }
+  const entries: [string, unknown][] = []
+  for (const [name, value] of Object.entries(source.connectorAttributes)) {
+    entries.push([name, await open(value, [name])])
+  }
+  return Object.fromEntries(entries)
 }
 
 /** Forgets all secrets of a source. */

@@ -155,6 +155,18 @@ export async function updateSource(q: Queryable, id: string, draft: SourceDraft)
   return theSource(await getSource(q, id))
 }
 
+/** Replaces the settings of a connector, secrets masked. */
+export async function updateConnectorAttributes(
+  q: Queryable,
+  id: string,
+  attributes: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  await q.query('update source set connector_attributes = $2::jsonb where id = $1::uuid', [
+    fromWireId(id),
+    JSON.stringify(attributes),
+  ])
+}
+
 /** Writes the settings that ISC does not have. */
 export async function updateSourceSettings(
   q: Queryable,

@@ -3,7 +3,7 @@ import { from as copyFrom } from 'pg-copy-streams'
 import type { Writable } from 'node:stream'
 import type { Connection, Queryable } from './database.ts'
 import { dirtyName, planName, quoteName, stagingName } from './names.ts'
-import { accountColumns, stagingColumns } from './row-writer.ts'
+import { type RecordState, rowColumns, type RowShape } from './row-writer.ts'
 
 /** Makes the staging table of a run anew. What a former attempt staged is dropped. */
 export async function createStaging(q: Queryable, runNumber: number): Promise<string> {
@@ -13,7 +13,9 @@ export async function createStaging(q: Queryable, runNumber: number): Promise<st
     `create unlogged table ${quoteName(name)} (
        id uuid not null, fingerprint bigint, key_hash integer not null,
        native_identity text collate "C" not null, name text collate "C",
-       attributes text collate "C" not null, position bigint not null)`,
+       attributes text collate "C" not null, stable_key text collate "C",
+       disabled boolean not null default false, locked boolean not null default false,
+       deleted boolean not null default false, position bigint not null)`,
   )
   return name
 }
@@ -39,18 +41,18 @@ export async function dropOrphanTables(q: Queryable): Promise<number> {
 }
 
 /**
- * Opens a COPY of binary rows into a table. `frozen`: into a table that this transaction made, as a first load does.
- * Destroying the stream fails the COPY.
+ * Opens a COPY of binary rows of a shape into a table. Rows that are not staged go into a table that this transaction
+ * made, as a first load does. Destroying the stream fails the COPY.
  */
 export function copyRows(
   connection: Connection,
   table: string,
-  frozen: boolean,
+  shape: RowShape,
 ): Writable & { rowCount: number } {
-  const columns = frozen ? accountColumns : stagingColumns
-  const options = frozen ? 'format binary, freeze' : 'format binary'
+  const columns = rowColumns(shape).join(', ')
+  const options = shape.staged ? 'format binary' : 'format binary, freeze'
   return connection.raw.query(
-    copyFrom(`copy ${quoteName(table)} (${columns.join(', ')}) from stdin (${options})`),
+    copyFrom(`copy ${quoteName(table)} (${columns}) from stdin (${options})`),
   )
 }
 
@@ -72,6 +74,14 @@ export async function createDirtyBuckets(
 /** How many rows are staged, counted. */
 export function countStaged(q: Queryable, runNumber: number): Promise<number> {
   return countRows(q, stagingName(runNumber))
+}
+
+/** How many staged rows say that their account is gone. */
+export async function countDeleted(q: Queryable, runNumber: number): Promise<number> {
+  const { rows } = await q.query<{ rows: number }>(
+    `select count(*) as rows from ${quoteName(stagingName(runNumber))} where deleted`,
+  )
+  return rows[0]?.rows ?? 0
 }
 
 /** How many buckets are dirty, counted. */
@@ -104,10 +114,13 @@ export interface StagedRow {
   readonly nativeIdentity: string
   readonly name: string
   readonly attributes: string
+  readonly stableKey: string | null
+  readonly state: RecordState
   readonly position: number
 }
 
-const stagedColumns = `s.id, s.fingerprint::text as fingerprint, s.key_hash, s.native_identity, s.name, s.attributes, s.position`
+const stagedColumns = `s.id, s.fingerprint::text as fingerprint, s.key_hash, s.native_identity, s.name, s.attributes,
+  s.stable_key, s.disabled, s.locked, s.deleted, s.position`
 
 /** Whether an account stands in staging more than once. */
 export async function hasDuplicates(q: Queryable, runNumber: number): Promise<boolean> {
@@ -118,12 +131,27 @@ export async function hasDuplicates(q: Queryable, runNumber: number): Promise<bo
   return rows[0]?.found === true
 }
 
+/** How many accounts stand in staging more than once, and the identity of the first of them. */
+export async function findRepeated(
+  q: Queryable,
+  runNumber: number,
+): Promise<{ readonly count: number; readonly first: string }> {
+  const { rows } = await q.query<{ count: number; first: string }>(
+    `select count(*) as count, min(identity) as first from (
+       select min(native_identity) as identity from ${quoteName(stagingName(runNumber))}
+       group by id having count(*) > 1) repeated`,
+  )
+  return rows[0] ?? { count: 0, first: '' }
+}
+
 /** A row of an account that stands in staging before. `first`: the line of the first row of that account id. */
 export interface LaterRow {
   readonly position: number
   readonly nativeIdentity: string
+  readonly stableKey: string | null
   readonly first: number
-  readonly firstIdentity: string
+  /** The key of that row. */
+  readonly firstKey: string
 }
 
 /** Calls `take` with pages of the rows whose account stands earlier in the file, in the order of the file. */
@@ -135,9 +163,9 @@ export async function eachLaterRow(
   const staging = quoteName(stagingName(runNumber))
   await eachPage(
     tx,
-    `select position, native_identity, first, first_identity from (
-       select s.position, s.native_identity, first_value(s.position) over earlier as first,
-         first_value(s.native_identity) over earlier as first_identity
+    `select position, native_identity, stable_key, first, first_key from (
+       select s.position, s.native_identity, s.stable_key, first_value(s.position) over earlier as first,
+         first_value(coalesce(s.stable_key, s.native_identity)) over earlier as first_key
        from ${staging} s
        where s.id in (select id from ${staging} group by id having count(*) > 1)
        window earlier as (partition by s.id order by s.position)) numbered
@@ -148,8 +176,9 @@ export async function eachLaterRow(
         rows.map((row) => ({
           position: Number(row['position']),
           nativeIdentity: String(row['native_identity']),
+          stableKey: row['stable_key'] as string | null,
           first: Number(row['first']),
-          firstIdentity: String(row['first_identity']),
+          firstKey: String(row['first_key']),
         })),
       ),
     20_000,
@@ -163,6 +192,17 @@ export async function dropLaterRows(tx: Queryable, runNumber: number): Promise<n
     `delete from ${staging} s
      using (select id, min(position) as first from ${staging} group by id having count(*) > 1) d
      where s.id = d.id and s.position > d.first`,
+  )
+  return rowCount
+}
+
+/** Leaves of every account the row that was read last, as the later of two changes counts; gives the number of those dropped. */
+export async function dropEarlierRows(tx: Queryable, runNumber: number): Promise<number> {
+  const staging = quoteName(stagingName(runNumber))
+  const { rowCount } = await tx.query(
+    `delete from ${staging} s
+     using (select id, max(position) as last from ${staging} group by id having count(*) > 1) d
+     where s.id = d.id and s.position < d.last`,
   )
   return rowCount
 }
@@ -193,8 +233,10 @@ export async function replaceStaged(
   const staging = quoteName(stagingName(runNumber))
   await tx.query(`delete from ${staging} where id = any($1::uuid[])`, [rows.map((row) => row.id)])
   await tx.query(
-    `insert into ${staging} (id, fingerprint, key_hash, native_identity, name, attributes, position)
-     select * from unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::bigint[])`,
+    `insert into ${staging} (id, fingerprint, key_hash, native_identity, name, attributes, position,
+       stable_key, disabled, locked, deleted)
+     select * from unnest($1::uuid[], $2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::bigint[],
+       $8::text[], $9::boolean[], $10::boolean[], $11::boolean[])`,
     [
       rows.map((row) => row.id),
       rows.map((row) => row.fingerprint),
@@ -203,6 +245,10 @@ export async function replaceStaged(
       rows.map((row) => row.name),
       rows.map((row) => row.attributes),
       rows.map((row) => row.position),
+      rows.map((row) => row.stableKey),
+      rows.map((row) => row.state.disabled),
+      rows.map((row) => row.state.locked),
+      rows.map((row) => row.state.deleted),
     ],
   )
 }
@@ -241,6 +287,12 @@ function toStagedRow(row: Readonly<Record<string, unknown>>): StagedRow {
     nativeIdentity: String(row['native_identity']),
     name: String(row['name']),
     attributes: String(row['attributes']),
+    stableKey: row['stable_key'] as string | null,
+    state: {
+      disabled: row['disabled'] === true,
+      locked: row['locked'] === true,
+      deleted: row['deleted'] === true,
+    },
     position: Number(row['position']),
   }
 }

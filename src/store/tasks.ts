@@ -239,11 +239,11 @@ export async function giveUpAttempt(q: Queryable, lease: Lease): Promise<void> {
   )
 }
 
-/** Who holds leases that have not run out, on runs of this spool folder. */
+/** Who holds leases that have not run out, on runs of this spool folder and on those that any node may run. */
 export async function listHolders(q: Queryable, node: string): Promise<readonly string[]> {
   const { rows } = await q.query<{ holder: string }>(
     `select distinct lease.holder from lease join run on run.task_id = lease.task_id
-     where run.node = $1 and lease.expires_at >= clock_timestamp()`,
+     where run.node in ($1, '*') and lease.expires_at >= clock_timestamp()`,
     [node],
   )
   return rows.map((row) => row.holder)

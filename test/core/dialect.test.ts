@@ -17,6 +17,7 @@ describe('the dialect', () => {
       delimiter: ',',
       quote: '"',
       comment: '#',
+      header: true,
       linesToSkip: 0,
       encoding: null,
       filterEmptyRecords: true,

@@ -9,6 +9,7 @@ function judged(given: {
   records?: number
   untrusted?: number
   direct?: boolean
+  delta?: boolean
   threshold?: number
   disabled?: boolean
 }): Judged {
@@ -18,6 +19,7 @@ function judged(given: {
     records: given.records ?? 1,
     untrustedRejects: given.untrusted ?? 0,
     direct: given.direct ?? false,
+    delta: given.delta ?? false,
     deleteThreshold: given.threshold ?? 10,
     checkDeletedDisabled: given.disabled ?? false,
   }

@@ -87,7 +87,7 @@ function encodeText(
     newline: 10,
   })
   const parts: Buffer[] = []
-  const writer = new RowWriter(chunk, withPosition, (full, length) => {
+  const writer = new RowWriter(chunk, { staged: withPosition, stateful: false }, (full, length) => {
     parts.push(Buffer.from(full.subarray(0, length)))
     // A buffer that was handed on is overwritten: nothing may point into it any more.
     full.fill(0xee)

@@ -4,8 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Caller } from '../../src/core/access.ts'
 import { attribute, type AttributeDefinition } from '../../src/core/schema.ts'
-import { delimitedConnector, type Source, type WhenBusy } from '../../src/core/source.ts'
+import {
+  defaultSourceSettings,
+  delimitedConnector,
+  type ReadMode,
+  type Source,
+  type WhenBusy,
+} from '../../src/core/source.ts'
 import type { Task } from '../../src/core/task.ts'
+import type { SystemServices } from '../../src/run/ask-system.ts'
 import type { Step, Ways } from '../../src/run/job.ts'
 import { openSpool, type Spool } from '../../src/run/spool.ts'
 import { submitAggregation, type Submitted } from '../../src/run/submit.ts'
@@ -17,6 +24,7 @@ import { insertSchema } from '../../src/store/schemas.ts'
 import { getSource, insertSource, updateSourceSettings } from '../../src/store/sources.ts'
 import { fromWireId } from '../../src/core/id.ts'
 import { getTask } from '../../src/store/tasks.ts'
+import { testSystem } from './system.ts'
 
 /** What a test says of a source; everything else has a plain default. */
 export interface SourceGiven {
@@ -26,6 +34,9 @@ export interface SourceGiven {
   readonly deleteThreshold?: number | null
   readonly whenBusy?: WhenBusy
   readonly connectorAttributes?: Readonly<Record<string, unknown>>
+  /** The connector of a direct source. */
+  readonly connector?: string
+  readonly readMode?: ReadMode
 }
 
 /** What a test says of a submit. */
@@ -70,6 +81,10 @@ export interface Laboratory {
   ended(taskId: string, withinMs?: number): Promise<Task>
   /** Submits and waits for the end. */
   load(sourceId: string, content: string | Uint8Array, given?: SubmitGiven): Promise<Task>
+  /** Submits a run of a direct source. */
+  submitRead(sourceId: string, given?: SubmitGiven): Promise<Submitted>
+  /** Submits a run of a direct source and waits for the end. */
+  read(sourceId: string, given?: SubmitGiven): Promise<Task>
   startWorker(): void
   stopWorker(): Promise<void>
   close(): Promise<void>
@@ -95,6 +110,7 @@ export async function openLaboratory(
     readonly leaseSeconds?: number
     readonly concurrency?: number
     readonly worker?: boolean
+    readonly system?: Partial<SystemServices>
     /** A folder that another laboratory opened too, as hosts with a shared spool do. */
     readonly sharedDir?: string
   } = {},
@@ -104,6 +120,25 @@ export async function openLaboratory(
   let worker: AggregationWorker | null = null
   let sources = 0
   const log: string[] = []
+  const submit = async (
+    sourceId: string,
+    file: Awaited<ReturnType<Spool['receive']>> | null,
+    given: SubmitGiven,
+  ): Promise<Submitted> => {
+    const source = await getSource(db, sourceId)
+    if (source === null) throw new Error(`no source ${sourceId}`)
+    const submitted = await submitAggregation(db, {
+      caller: given.clientId === undefined ? caller : { ...caller, clientId: given.clientId },
+      source,
+      fields: given.fields ?? {},
+      optimized: given.optimized ?? true,
+      strict: given.strict ?? false,
+      node: spool.node,
+      file: file === null ? null : { ...file, fileName: 'accounts.csv' },
+    })
+    worker?.wake()
+    return submitted
+  }
   const lab: Laboratory = {
     db,
     spool,
@@ -113,22 +148,13 @@ export async function openLaboratory(
       sources += 1
       return createSource(db, `Source ${spool.node} ${sources}`, given)
     },
-    submit: async (sourceId, content, given = {}) => {
-      const source = await getSource(db, sourceId)
-      if (source === null) throw new Error(`no source ${sourceId}`)
-      const file = await spool.receive(once(Buffer.from(content)), 2 ** 32)
-      const optimized = given.optimized ?? true
-      const submitted = await submitAggregation(db, {
-        caller: given.clientId === undefined ? caller : { ...caller, clientId: given.clientId },
-        source,
-        fields: given.fields ?? {},
-        optimized,
-        strict: given.strict ?? false,
-        node: spool.node,
-        file: { ...file, fileName: 'accounts.csv' },
-      })
-      worker?.wake()
-      return submitted
+    submit: async (sourceId, content, given = {}) =>
+      submit(sourceId, await spool.receive(once(Buffer.from(content)), 2 ** 32), given),
+    submitRead: (sourceId, given = {}) => submit(sourceId, null, given),
+    read: async (sourceId, given) => {
+      const { kind, task } = await lab.submitRead(sourceId, given)
+      if (kind !== 'accepted') throw new Error(`the submit was ${kind}`)
+      return lab.ended(task.id)
     },
     ended: (taskId, withinMs = 30_000) => waitForEnd(db, taskId, withinMs),
     load: async (sourceId, content, given) => {
@@ -140,6 +166,7 @@ export async function openLaboratory(
       worker = startWorker({
         db,
         spool,
+        system: testSystem(options.system),
         ways: options.ways ?? allWays,
         onStep: (step) => lab.onStep(step),
         leaseSeconds: options.leaseSeconds ?? 10,
@@ -177,9 +204,9 @@ async function createSource(db: Database, name: string, given: SourceGiven): Pro
       name,
       description: null,
       ownerId: null,
-      type: 'DelimitedFile',
-      connector: delimitedConnector,
-      connectionType: 'file',
+      type: given.connector ?? 'DelimitedFile',
+      connector: given.connector ?? delimitedConnector,
+      connectionType: given.connector === undefined ? 'file' : 'direct',
       connectorAttributes: { ...given.connectorAttributes },
       features: [],
       deleteThreshold: given.deleteThreshold === undefined ? 100 : given.deleteThreshold,
@@ -189,9 +216,8 @@ async function createSource(db: Database, name: string, given: SourceGiven): Pro
     },
     'SOURCE_STATE_UNCHECKED_SOURCE_NO_ACCOUNTS',
   )
-  if (given.whenBusy !== undefined) {
-    await updateSourceSettings(db, source.id, { whenBusy: given.whenBusy })
-  }
+  const { whenBusy, readMode } = { ...defaultSourceSettings, ...given }
+  await updateSourceSettings(db, source.id, { whenBusy, readMode })
   await insertSchema(db, source.id, {
     name: 'account',
     nativeObjectType: 'User',

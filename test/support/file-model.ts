@@ -154,6 +154,7 @@ export function loadModel(
     records: read.records,
     untrustedRejects: read.rejects.filter((reject) => !reject.trusted).length,
     direct: false,
+    delta: false,
     deleteThreshold,
     checkDeletedDisabled: false,
   })
