@@ -6,7 +6,7 @@ import { sourceFeatures } from '../core/connector.ts'
 import type { ConnectorKind } from '../core/connector.ts'
 import { RequestError } from '../core/errors.ts'
 import { fromWireId, toWireId } from '../core/id.ts'
-import { checkFileAttributes } from '../core/source-attributes.ts'
+import { checkDirectAttributes, checkFileAttributes } from '../core/source-attributes.ts'
 import type { Queryable } from '../store/database.ts'
 import { identityName } from '../store/sources.ts'
 import type { SourceDraft } from '../store/sources.ts'
@@ -57,7 +57,7 @@ const attributesLimit = 256 * 1024
 
 /**
  * What is kept of a body. `attributes` are the connector attributes as they are kept, secrets masked. Throws
- * `bad_request` for an unknown owner, an unknown feature and attributes that no file could be read with.
+ * `bad_request` for an unknown owner, an unknown feature and attributes that nothing could be read with.
  */
 export async function sourceDraft(
   q: Queryable,
@@ -78,6 +78,8 @@ export async function sourceDraft(
   if (kind.connectionType === 'file') {
     checkFileAttributes(kept.attributes)
     checkEncoding(kept.attributes['fileEncoding'])
+  } else {
+    checkDirectAttributes(kind.connector, kept.attributes)
   }
   return {
     name,

@@ -2,6 +2,7 @@
 import type { Static } from 'typebox'
 import { connectorKind } from '../core/connector.ts'
 import type { ConnectorKind } from '../core/connector.ts'
+import type { ConnectorDescription } from '../core/description.ts'
 import { RequestError } from '../core/errors.ts'
 import { sameJson } from '../core/json-value.ts'
 import { secretMask, splitSecrets } from '../core/secret-keys.ts'
@@ -24,6 +25,7 @@ import type { SourceModel } from './source-model.ts'
 interface ChangeServices {
   readonly db: Database
   readonly masterKey: MasterKey
+  readonly descriptions?: readonly ConnectorDescription[]
 }
 type Body = Static<typeof SourceBody>
 
@@ -96,7 +98,7 @@ function refuseChange(field: string, before: unknown, after: unknown): void {
 }
 
 async function change(
-  { db, masterKey }: ChangeServices,
+  { db, masterKey, descriptions }: ChangeServices,
   call: Call,
   id: string,
   next: (before: SourceModel) => Body,
@@ -109,18 +111,24 @@ async function change(
     const body = next(before)
     const given = body.connectorAttributes ?? before.connectorAttributes
     const { masked, secrets } = changedSecrets(source, given)
-    const draft = await sourceDraft(tx, caller, keptIn(body, before), kindOf(source), {
-      attributes: {
-        ...keptAttributes(masked, identityAttribute(schemas)),
-        cloudExternalId: source.connectorAttributes['cloudExternalId'],
+    const draft = await sourceDraft(
+      tx,
+      caller,
+      keptIn(body, before),
+      kindOf(source, descriptions ?? []),
+      {
+        attributes: {
+          ...keptAttributes(masked, identityAttribute(schemas)),
+          cloudExternalId: source.connectorAttributes['cloudExternalId'],
+        },
+        deleteThreshold: givenThreshold(
+          body.deleteThreshold ?? null,
+          given['deleteThresholdPercentage'],
+          before.deleteThreshold,
+        ),
+        authoritative: source.authoritative,
       },
-      deleteThreshold: givenThreshold(
-        body.deleteThreshold ?? null,
-        given['deleteThresholdPercentage'],
-        before.deleteThreshold,
-      ),
-      authoritative: source.authoritative,
-    })
+    )
     if (caller.level === 'SOURCE_SUBADMIN' && draft.ownerId !== source.ownerId) {
       throw new RequestError('forbidden', 'A SOURCE_SUBADMIN may not give a source another owner.')
     }
@@ -150,18 +158,21 @@ function keptIn(body: Body, before: SourceModel): Body {
   }
 }
 
-function kindOf(source: Source): ConnectorKind {
+function kindOf(source: Source, descriptions: readonly ConnectorDescription[]): ConnectorKind {
   const text = (key: string): string | null => {
     const value = source.extra[key]
     return typeof value === 'string' ? value : null
   }
-  return connectorKind({
-    connector: source.connector,
-    type: source.type,
-    connectorClass: text('connectorClass'),
-    connectorId: text('connectorId'),
-    connectorName: text('connectorName'),
-  })
+  return connectorKind(
+    {
+      connector: source.connector,
+      type: source.type,
+      connectorClass: text('connectorClass'),
+      connectorId: text('connectorId'),
+      connectorName: text('connectorName'),
+    },
+    descriptions,
+  )
 }
 
 /** Which secrets a change gives anew and which it drops. The mask keeps a secret, where there is one. */

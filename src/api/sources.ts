@@ -5,9 +5,12 @@ import type { Static } from 'typebox'
 import type { Caller } from '../core/access.ts'
 import { connectorKind, delimitedKind, uncheckedStatus } from '../core/connector.ts'
 import type { ConnectorKind } from '../core/connector.ts'
+import type { ConnectorDescription, DescribedSchema } from '../core/description.ts'
+import { definitionOf, groupAttribute } from '../core/discovery.ts'
 import { RequestError } from '../core/errors.ts'
 import { fromWireId, toWireId } from '../core/id.ts'
 import { defaultDelimitedSchema } from '../core/schema.ts'
+import type { Schema } from '../core/schema.ts'
 import { splitSecrets } from '../core/secret-keys.ts'
 import { givenThreshold, keptAttributes, newAttributes } from '../core/source-attributes.ts'
 import { removeSource } from '../run/remove-source.ts'
@@ -39,6 +42,8 @@ export interface SourceServices {
   /** Tells the workers of this process that there is a task. */
   readonly wake: () => void
   readonly masterKey: MasterKey
+  /** The connectors of packages. */
+  readonly descriptions?: readonly ConnectorDescription[]
 }
 
 const readScopes = ['idn:sources:read', 'idn:sources:manage']
@@ -87,7 +92,7 @@ export function sourceRoutes(services: SourceServices): Route[] {
       method: 'POST',
       path: '/sources',
       operationId: 'createSource',
-      summary: 'Makes a source; a source of delimited files gets its account schema too',
+      summary: 'Makes a source with the default schemas of its kind',
       levels: managers,
       scopes: manageScopes,
       query: CreateQuery,
@@ -189,7 +194,7 @@ async function readOne({ db }: SourceServices, id: string, call: Call): Promise<
 }
 
 async function create(
-  { db, masterKey }: SourceServices,
+  { db, masterKey, descriptions }: SourceServices,
   request: FastifyRequest,
   call: Call,
 ): Promise<SourceModel> {
@@ -201,7 +206,8 @@ async function create(
     )
   }
   const body = checkedBody(SourceBody, request.body)
-  const kind = queryFlag(request, 'provisionAsCsv') === true ? delimitedKind : givenKind(body)
+  const isCsv = queryFlag(request, 'provisionAsCsv') === true
+  const kind = isCsv ? delimitedKind : givenKind(body, descriptions ?? [])
   const given = body.connectorAttributes ?? {}
   const { masked, given: secrets, kept } = splitSecrets(given)
   for (const path of kept) throw maskWithoutSecret(path)
@@ -220,6 +226,7 @@ async function create(
     })
     const source = await insertSource(tx, draft, uncheckedStatus)
     if (isFile) await insertSchema(tx, source.id, newAccountSchema)
+    else await insertSchemas(tx, source.id, kind)
     await writeSourceSecrets(tx, masterKey, source.id, { given: secrets, removed: [] })
     const schemas = await listSchemaReferences(tx, [source.id])
     const model = sourceModel(source, schemas.get(source.id) ?? [])
@@ -237,29 +244,62 @@ async function create(
   })
 }
 
-const newAccountSchema = {
-  ...defaultDelimitedSchema,
-  name: 'account',
+const plainSchema = {
   hierarchyAttribute: null,
   includePermissions: false,
   features: [],
   configuration: {},
 }
+const newAccountSchema = { ...defaultDelimitedSchema, ...plainSchema, name: 'account' }
 
-function givenKind(body: Static<typeof SourceBody>): ConnectorKind {
+/** The default schemas of a kind. That of accounts comes last, because its groups refer to the schema of groups. */
+async function insertSchemas(
+  tx: Queryable,
+  sourceId: string,
+  { schemas }: ConnectorKind,
+): Promise<void> {
+  let group: Schema['attributes'][number]['schema'] = null
+  const isAccount = ({ name }: DescribedSchema): boolean => name === 'account'
+  for (const described of [
+    ...schemas.filter((one) => !isAccount(one)),
+    ...schemas.filter(isAccount),
+  ]) {
+    const linked = isAccount(described) && group !== null ? groupAttribute(described) : null
+    const made = await insertSchema(tx, sourceId, {
+      ...plainSchema,
+      name: described.name,
+      nativeObjectType: described.nativeObjectType,
+      identityAttribute: described.identityAttribute,
+      displayAttribute: described.displayAttribute,
+      attributes: described.attributes.map((one) => ({
+        ...definitionOf(one),
+        ...(one.name === linked ? { schema: group, isGroup: true } : {}),
+      })),
+    })
+    if (made.name === 'group') group = { type: 'CONNECTOR_SCHEMA', id: made.id, name: made.name }
+  }
+}
+
+function givenKind(
+  body: Static<typeof SourceBody>,
+  descriptions: readonly ConnectorDescription[],
+): ConnectorKind {
   const connector = body.connector?.trim() ?? ''
   if (connector === '') {
     throw new RequestError('bad_request', 'connector is missing.', {
       hint: 'Name the connector, or add provisionAsCsv=true to the query for a delimited file.',
     })
   }
-  return connectorKind({
-    connector,
-    type: body.type ?? null,
-    connectorClass: body.connectorClass ?? null,
-    connectorId: body.connectorId ?? null,
-    connectorName: body.connectorName ?? null,
-  })
+  return connectorKind(
+    {
+      connector,
+      type: body.type ?? null,
+      connectorClass: body.connectorClass ?? null,
+      connectorId: body.connectorId ?? null,
+      connectorName: body.connectorName ?? null,
+    },
+    descriptions,
+  )
 }
 
 /** An external id that a client brings along, for example from a source that it copies; null when it brings none. */

@@ -1,4 +1,5 @@
 // The kinds of connector that Muster knows, and what ISC clients read of a source of each kind (contract.md section 2.2).
+import type { ConnectorDescription, DescribedSchema } from './description.ts'
 import { delimitedConnector } from './source.ts'
 
 /** What the kind decides about a source. */
@@ -10,6 +11,10 @@ export interface ConnectorKind {
   readonly connectorName: string
   readonly connectionType: 'file' | 'direct'
   readonly features: readonly string[]
+  /** The schemas that a new source gets; those of a delimited source are in schema.ts. */
+  readonly schemas: readonly DescribedSchema[]
+  /** Whether its reader can give only what changed; null where Muster does not have the connector. */
+  readonly delta: boolean | null
 }
 
 const delimited: ConnectorKind = {
@@ -20,9 +25,29 @@ const delimited: ConnectorKind = {
   connectorName: 'Delimited File',
   connectionType: 'file',
   features: ['NO_RANDOM_ACCESS', 'DISCOVER_SCHEMA', 'DIRECT_PERMISSIONS'],
+  schemas: [],
+  delta: false,
 }
 
-/** What a client says of a connector; all of it is believed but for kinds that Muster knows. */
+/** The connectors that are part of Muster. */
+const builtIn: readonly ConnectorDescription[] = []
+
+/** What clients of ISC know the built-in connectors by. */
+const usualNames: Readonly<
+  Record<string, { readonly type: string; readonly connectorClass: string }>
+> = {
+  ldap: { type: 'OpenLDAP - Direct', connectorClass: 'sailpoint.connector.LDAPConnector' },
+  'active-directory': {
+    type: 'Active Directory - Direct',
+    connectorClass: 'sailpoint.connector.ADLDAPConnector',
+  },
+  postgresql: { type: 'JDBC', connectorClass: 'sailpoint.connector.JDBCConnector' },
+  mysql: { type: 'JDBC', connectorClass: 'sailpoint.connector.JDBCConnector' },
+  scim: { type: 'SCIM 2.0', connectorClass: '' },
+  saas: { type: 'SaaS', connectorClass: '' },
+}
+
+/** What a client says of a connector; what Muster knows of a kind it adds where the client says nothing. */
 export interface GivenConnector {
   readonly connector: string
   readonly type: string | null
@@ -31,22 +56,38 @@ export interface GivenConnector {
   readonly connectorName: string | null
 }
 
+/** What is known of a connector: of those in Muster and of the packages that the operator named; null for others. */
+export function describedConnector(
+  connector: string,
+  packages: readonly ConnectorDescription[],
+): ConnectorDescription | null {
+  return [...builtIn, ...packages].find(({ name }) => name === connector) ?? null
+}
+
 /**
  * The kind of a connector. One that is not installed is a kind too, of what the client says of it: its source can be
  * kept and edited, and an aggregation of it ends with an error that names it (contract.md section 8.3).
  */
-export function connectorKind(given: GivenConnector): ConnectorKind {
+export function connectorKind(
+  given: GivenConnector,
+  packages: readonly ConnectorDescription[],
+): ConnectorKind {
   if (given.connector === delimited.connector || given.connector === delimited.connectorId) {
     return delimited
   }
+  const described = describedConnector(given.connector, packages)
+  const usual = Object.hasOwn(usualNames, given.connector) ? usualNames[given.connector] : undefined
   return {
     connector: given.connector,
-    type: given.type ?? given.connector,
-    connectorClass: given.connectorClass ?? '',
+    type: given.type ?? usual?.type ?? given.connector,
+    connectorClass: given.connectorClass ?? usual?.connectorClass ?? '',
     connectorId: given.connectorId ?? given.connector,
-    connectorName: given.connectorName ?? given.connector,
+    connectorName: given.connectorName ?? described?.displayName ?? given.connector,
     connectionType: 'direct',
-    features: [],
+    // A package may name features of its own; clients of ISC know only these.
+    features: (described?.features ?? []).filter((feature) => sourceFeatures.includes(feature)),
+    schemas: described?.schemas ?? [],
+    delta: described?.delta ?? null,
   }
 }
 

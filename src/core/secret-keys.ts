@@ -14,7 +14,8 @@ export interface SplitSettings {
   readonly kept: ReadonlySet<string>
 }
 
-const secretWords = /(password|passphrase|passwd|pwd|secret|token|apikey|privatekey|credential)s?$/
+const secretWords =
+  /(password|passphrase|passwd|pwd|secret|token|credential|authorization|(api|private|access|shared|signing|encryption|account|subscription|tls|client)key)s?$/
 
 /** Whether a key names a secret: `password`, `bindPassword`, `clientSecret`, `api_key`; not `tokenUrl`. */
 export function isSecretKey(key: string): boolean {
@@ -64,10 +65,21 @@ export function splitSecrets(settings: Readonly<Record<string, unknown>>): Split
 function refusePasswordInUrl(value: string, path: readonly string[]): void {
   // Only the beginning is looked at: the pattern is quadratic in the number of colons.
   const head = value.slice(0, 2_048)
-  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]*:[^/?#@\s]+@/i.test(head)) return
+  const inAuthority = /^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s]*:[^/?#@\s]+@/i.test(head)
+  if (!inAuthority && !hasSecretInQuery(head)) return
   throw new RequestError(
     'bad_request',
     `connectorAttributes.${path.join('.')} holds a password in its URL.`,
     { hint: 'Leave the password out of the URL and give it as the key "password".' },
   )
+}
+
+/** `postgres://host/db?password=…`: drivers take it from there too. */
+function hasSecretInQuery(url: string): boolean {
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(url)) return false
+  const query = url.split('#', 1)[0]?.split('?').slice(1).join('?') ?? ''
+  return query.split('&').some((pair) => {
+    const [key = '', value = ''] = pair.split('=', 2)
+    return value !== '' && isSecretKey(key)
+  })
 }

@@ -105,6 +105,39 @@ export function checkFileAttributes(attributes: Attributes): void {
   }
 }
 
+/** The schemes that the URL of each built-in kind may have. */
+const urlSchemes: Readonly<Record<string, readonly string[]>> = {
+  ldap: ['ldap', 'ldaps'],
+  'active-directory': ['ldap', 'ldaps'],
+  postgresql: ['postgres', 'postgresql'],
+  mysql: ['mysql', 'mariadb'],
+  scim: ['http', 'https'],
+  saas: ['http', 'https'],
+}
+
+/**
+ * Throws `bad_request` naming the key when no reader could be opened with these attributes. What is absent may still
+ * come: sources are often made first and set up afterwards.
+ */
+export function checkDirectAttributes(connector: string, attributes: Attributes): void {
+  const schemes = Object.hasOwn(urlSchemes, connector) ? urlSchemes[connector] : undefined
+  if (schemes === undefined) return
+  checkUrl('url', attributes['url'], schemes)
+  if (connector === 'scim') checkUrl('tokenUrl', attributes['tokenUrl'], ['http', 'https'])
+}
+
+function checkUrl(key: string, value: unknown, schemes: readonly string[]): void {
+  if (value === undefined || value === null || value === '') return
+  const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : null
+  const scheme = url?.protocol.slice(0, -1) ?? ''
+  if (url !== null && schemes.includes(scheme) && url.hostname !== '') return
+  const hint = `Write it as ${schemes.map((one) => `${one}://host`).join(' or ')}, with port and path as needed.`
+  const name = `connectorAttributes.${key}`
+  if (url === null) throw new RequestError('bad_request', `${name} is no URL.`, { hint })
+  const reason = schemes.includes(scheme) ? 'names no host' : `begins with "${scheme}:"`
+  throw new RequestError('bad_request', `${name} ${reason}.`, { hint })
+}
+
 /**
  * The delete threshold that a client means, which it may give as the field or as the attribute that mirrors it. What
  * differs from `former` (the value shown before; null for a new source) is meant; both may not differ from each other.
