@@ -3,16 +3,21 @@ import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
 import { accountAggregationRoutes } from './api/account-aggregations.ts'
 import { accountRoutes } from './api/accounts.ts'
+import { openAsks } from './api/ask-source.ts'
 import { assembleApi } from './api/assemble.ts'
 import { ensureBootstrapClient } from './api/bootstrap.ts'
 import type { Bootstrap } from './api/bootstrap.ts'
+import { discoveryRoutes } from './api/discovery.ts'
 import { loadAccountsRoutes } from './api/load-accounts.ts'
 import { openLog, plainLines } from './api/logging.ts'
 import type { Logger } from './api/logging.ts'
+import { probeRoutes } from './api/probes.ts'
 import type { Route } from './api/route.ts'
 import { schemaRoutes } from './api/schemas.ts'
 import { settingsRoutes } from './api/settings.ts'
 import { runRoutes } from './api/runs.ts'
+import { sourceHealthRoutes } from './api/source-health.ts'
+import { sourceStateRoutes } from './api/source-state.ts'
 import { sourceRoutes } from './api/sources.ts'
 import { taskStatusRoutes } from './api/task-status.ts'
 import { ConfigError, masterKey } from './config.ts'
@@ -178,12 +183,18 @@ async function start(
 
 /** The routes of all resources but clients and audit, which belong to the API itself. */
 function resourceRoutes(services: Services): Route[] {
-  const { config, db, spool, wake, onStep } = services
+  const { config, db, descriptions, spool, system, wake, onStep } = services
+  const { maxUploadBytes, org } = config
+  const ask = openAsks({ db, system })
   return [
     ...sourceRoutes(services),
-    ...loadAccountsRoutes({ db, spool, wake, onStep, maxUploadBytes: config.maxUploadBytes }),
+    ...loadAccountsRoutes({ db, spool, wake, onStep, maxUploadBytes, descriptions }),
     ...schemaRoutes(services),
     ...settingsRoutes(services),
+    ...sourceStateRoutes(services),
+    ...sourceHealthRoutes({ db, org }),
+    ...probeRoutes({ db, ask, descriptions }),
+    ...discoveryRoutes({ db, ask }),
     ...taskStatusRoutes(services),
     ...runRoutes(services),
     ...accountAggregationRoutes(services),

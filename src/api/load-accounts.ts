@@ -3,7 +3,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
 import { Type } from 'typebox'
 import type { Caller } from '../core/access.ts'
+import type { ConnectorDescription } from '../core/description.ts'
 import { RequestError } from '../core/errors.ts'
+import { readModes } from '../core/source.ts'
 import type { Source } from '../core/source.ts'
 import { busyMessage } from '../core/task.ts'
 import type { RunServices } from '../run/job.ts'
@@ -21,6 +23,7 @@ import { announcedBytes, readSmallBody } from './request-body.ts'
 import type { Call, Route } from './route.ts'
 import { allButV3 } from './route.ts'
 import { requireSource } from './source-access.ts'
+import { requireDelta } from './source-state.ts'
 
 /** What the endpoint works with. */
 export interface LoadAccountsServices {
@@ -30,6 +33,8 @@ export interface LoadAccountsServices {
   readonly maxUploadBytes: number
   /** Tells the workers of this process that there is a task. */
   readonly wake: () => void
+  /** The connectors of packages. */
+  readonly descriptions: readonly ConnectorDescription[]
   /** Called when the upload is stored and when its task is written; a test ends the process there. */
   readonly onStep?: RunServices['onStep']
 }
@@ -38,6 +43,8 @@ const multipart = 'multipart/form-data'
 const urlencoded = 'application/x-www-form-urlencoded'
 const json = 'application/json'
 const smallBodyBytes = 64 * 1024
+/** What is read of a body in JSON. */
+const jsonFields = ['disableOptimization', 'mode'] as const
 const emptyForm: Form = { fields: new Map(), file: null }
 
 /** The routes of this file. */
@@ -55,6 +62,12 @@ export function loadAccountsRoutes(services: LoadAccountsServices): Route[] {
       body: Type.Object({
         file: Type.Optional(Type.String({ format: 'binary' })),
         disableOptimization: Type.Optional(Type.String()),
+        mode: Type.Optional(
+          Type.String({
+            description:
+              'Muster only, for sources that read their system: "full" or "delta"; else what the settings of the source say.',
+          }),
+        ),
       }),
       consumes: [multipart, urlencoded, json],
       streams: true,
@@ -105,7 +118,7 @@ async function submit(
   const { db, spool } = services
   try {
     const optimized = !disablesOptimization(form.fields.get('disableOptimization'))
-    const fields = Object.fromEntries(form.fields)
+    const fields = knownFields(form, source, services.descriptions)
     if (form.file !== null) checkUpload(spool.path(form.file.name), source)
     const outcome = await submitAggregation(db, {
       caller,
@@ -192,12 +205,27 @@ function fieldsOfJson(text: string): [string, string][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new RequestError('bad_request', 'The body must be a JSON object.')
   }
-  const given: unknown = Object.getOwnPropertyDescriptor(value, 'disableOptimization')?.value
-  if (given === undefined || given === null) return []
-  if (typeof given === 'string' || typeof given === 'boolean') {
-    return [['disableOptimization', String(given)]]
-  }
-  throw badFlag(JSON.stringify(given))
+  return jsonFields.flatMap((name): [string, string][] => {
+    const given: unknown = Object.getOwnPropertyDescriptor(value, name)?.value
+    if (given === undefined || given === null) return []
+    if (typeof given === 'string' || typeof given === 'boolean') return [[name, String(given)]]
+    throw name === 'mode' ? badMode(JSON.stringify(given)) : badFlag(JSON.stringify(given))
+  })
+}
+
+/** The form fields as they are kept: a mode is written in one way, so that the same submit has the same fields. */
+function knownFields(
+  form: Form,
+  source: Source,
+  descriptions: readonly ConnectorDescription[],
+): Record<string, string> {
+  const { mode: given = '', ...others } = Object.fromEntries(form.fields)
+  const text = given.trim().toLowerCase()
+  if (text === '') return others
+  const mode = readModes.find((one) => one === text)
+  if (mode === undefined) throw badMode(given)
+  if (mode === 'delta') requireDelta(source, descriptions, 'mode')
+  return { ...others, mode }
 }
 
 function disablesOptimization(text: string | undefined): boolean {
@@ -217,6 +245,10 @@ function badFlag(text: string): RequestError {
     'bad_request',
     `disableOptimization must be "true" or "false", not "${label(text)}".`,
   )
+}
+
+function badMode(text: string): RequestError {
+  return new RequestError('bad_request', `mode must be "full" or "delta", not "${label(text)}".`)
 }
 
 /** `Prefer: handling=strict` (RFC 7240) asks for 409 where the source is busy. */

@@ -25,7 +25,7 @@ import type { SourceModel } from './source-model.ts'
 interface ChangeServices {
   readonly db: Database
   readonly masterKey: MasterKey
-  readonly descriptions?: readonly ConnectorDescription[]
+  readonly descriptions: readonly ConnectorDescription[]
 }
 type Body = Static<typeof SourceBody>
 
@@ -115,7 +115,7 @@ async function change(
       tx,
       caller,
       keptIn(body, before),
-      kindOf(source, descriptions ?? []),
+      kindOf(source, descriptions),
       {
         attributes: {
           ...keptAttributes(masked, identityAttribute(schemas)),

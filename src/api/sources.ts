@@ -43,7 +43,7 @@ export interface SourceServices {
   readonly wake: () => void
   readonly masterKey: MasterKey
   /** The connectors of packages. */
-  readonly descriptions?: readonly ConnectorDescription[]
+  readonly descriptions: readonly ConnectorDescription[]
 }
 
 const readScopes = ['idn:sources:read', 'idn:sources:manage']
@@ -207,7 +207,7 @@ async function create(
   }
   const body = checkedBody(SourceBody, request.body)
   const isCsv = queryFlag(request, 'provisionAsCsv') === true
-  const kind = isCsv ? delimitedKind : givenKind(body, descriptions ?? [])
+  const kind = isCsv ? delimitedKind : givenKind(body, descriptions)
   const given = body.connectorAttributes ?? {}
   const { masked, given: secrets, kept } = splitSecrets(given)
   for (const path of kept) throw maskWithoutSecret(path)

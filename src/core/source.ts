@@ -33,12 +33,17 @@ export interface Source {
 export const whenBusyChoices = ['error', 'conflict', 'queue'] as const
 export type WhenBusy = (typeof whenBusyChoices)[number]
 
+/** What a run of a direct source reads unless its form says otherwise: everything, or what changed since the last run. */
+export const readModes = ['full', 'delta'] as const
+export type ReadMode = (typeof readModes)[number]
+
 /** Settings that ISC does not have, at `/muster/v1/sources/{id}/settings`. */
 export interface SourceSettings {
   readonly whenBusy: WhenBusy
+  readonly readMode: ReadMode
 }
 
-export const defaultSourceSettings: SourceSettings = { whenBusy: 'error' }
+export const defaultSourceSettings: SourceSettings = { whenBusy: 'error', readMode: 'full' }
 
 /** The connector of delimited files. */
 export const delimitedConnector = 'delimited-file-angularsc'

@@ -44,7 +44,7 @@ beforeAll(async () => {
   const masterKey = parseMasterKey(generateMasterKey())
   server = await serveRoutes(
     [
-      ...sourceRoutes({ db, masterKey, wake: () => undefined }),
+      ...sourceRoutes({ db, masterKey, descriptions: [], wake: () => undefined }),
       ...schemaRoutes({ db }),
       ...accountRoutes({ db }),
     ],

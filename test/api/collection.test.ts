@@ -19,7 +19,7 @@ beforeAll(async () => {
   other = await makeCaller(database.db, 'SOURCE_ADMIN')
   const masterKey = parseMasterKey(generateMasterKey())
   server = await serveRoutes(
-    sourceRoutes({ db: database.db, masterKey, wake: () => undefined }),
+    sourceRoutes({ db: database.db, masterKey, descriptions: [], wake: () => undefined }),
     admin,
   )
   const bodies: [query: string, body: Record<string, unknown>, caller: Caller][] = [

@@ -22,9 +22,9 @@ beforeAll(async () => {
   const masterKey = parseMasterKey(generateMasterKey())
   server = await serveRoutes(
     [
-      ...sourceRoutes({ db, masterKey, wake: () => undefined }),
+      ...sourceRoutes({ db, masterKey, descriptions: [], wake: () => undefined }),
       ...schemaRoutes({ db }),
-      ...settingsRoutes({ db }),
+      ...settingsRoutes({ db, descriptions: [] }),
     ],
     admin,
   )
@@ -194,15 +194,19 @@ describe('schemas', () => {
 describe('settings of a source', () => {
   it('have defaults, are replaced whole and refuse what is unknown', async () => {
     const url = `/muster/v1/sources/${sourceId}/settings`
-    expect((await server.call('GET', url)).body).toEqual({ whenBusy: 'error' })
+    expect((await server.call('GET', url)).body).toEqual({ whenBusy: 'error', readMode: 'full' })
     expect((await server.call('PUT', url, { whenBusy: 'queue' })).body).toEqual({
       whenBusy: 'queue',
+      readMode: 'full',
     })
-    expect((await server.call('GET', url)).body).toEqual({ whenBusy: 'queue' })
+    expect((await server.call('GET', url)).body).toEqual({ whenBusy: 'queue', readMode: 'full' })
     for (const body of [{ whenBusy: 'never' }, { whenbusy: 'queue' }, { whenBusy: null }, []]) {
       expect((await server.call('PUT', url, body)).status).toBe(400)
     }
-    expect((await server.call('PUT', url, {})).body).toEqual({ whenBusy: 'error' })
+    expect((await server.call('PUT', url, {})).body).toEqual({
+      whenBusy: 'error',
+      readMode: 'full',
+    })
     expect((await server.call('GET', url.replace(sourceId, '0'.repeat(32)))).status).toBe(404)
   })
 })

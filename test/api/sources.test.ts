@@ -22,7 +22,7 @@ beforeAll(async () => {
   await verifyMasterKey(database.db, masterKey)
   admin = await makeCaller(database.db, 'ORG_ADMIN')
   server = await serveRoutes(
-    sourceRoutes({ db: database.db, masterKey, wake: () => undefined }),
+    sourceRoutes({ db: database.db, masterKey, descriptions: [], wake: () => undefined }),
     admin,
   )
 })

@@ -20,7 +20,7 @@ beforeAll(async () => {
   const masterKey = parseMasterKey(generateMasterKey())
   server = await serveRoutes(
     [
-      ...sourceRoutes({ db, masterKey, wake: () => undefined }),
+      ...sourceRoutes({ db, masterKey, descriptions: [], wake: () => undefined }),
       ...accountRoutes({ db }),
       ...taskStatusRoutes({ db }),
     ],
