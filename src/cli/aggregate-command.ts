@@ -1,9 +1,17 @@
-// muster aggregate: uploads a file, waits for the run, prints what it changed; the exit code tells the outcome.
+// muster aggregate: uploads a file or has a system read, waits for the run, prints what it changed; the exit code tells the outcome.
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { Option } from 'commander'
 import type { Command } from 'commander'
-import type { Client, LoadAccountsTask, Run, TaskStatus, UploadFile } from '../client/index.ts'
+import type {
+  Client,
+  LoadAccountsTask,
+  ReadMode,
+  Run,
+  TaskStatus,
+  UploadFile,
+} from '../client/index.ts'
 import { connect, withCommonOptions } from './connection.ts'
 import type { CommonOptions } from './connection.ts'
 import { CliError, exitCodes } from './exit-code.ts'
@@ -16,6 +24,7 @@ import { note, number, plain, print, printFields, printJson, show, size } from '
 interface AggregateOptions extends CommonOptions {
   readonly source: string
   readonly disableOptimization?: boolean
+  readonly mode?: ReadMode
   readonly timeout?: string
   readonly wait: boolean
   readonly strict?: boolean
@@ -33,9 +42,15 @@ export function addAggregateCommand(program: Command): void {
       '[file]',
       'the file to upload, - for standard input; none for a source that reads its system itself',
     )
-    .description('upload a file, wait for the run and print what it changed')
+    .description('upload a file or read a system, wait for the run and print what it changed')
     .requiredOption('--source <source>', 'name or id of the source')
     .option('--disable-optimization', 'compare and correlate every account anew')
+    .addOption(
+      new Option(
+        '--mode <mode>',
+        'what to read of a system, all or what changed; else what the source is set to (Muster only)',
+      ).choices(['full', 'delta']),
+    )
     .option('--timeout <seconds>', 'stop waiting after this long; the run goes on')
     .option('--no-wait', 'print the id of the task and do not wait')
     .option('--strict', 'fail with a conflict when another run of the source is unfinished')
@@ -45,7 +60,7 @@ export function addAggregateCommand(program: Command): void {
     )
     .addHelpText(
       'after',
-      '\nExamples:\n  muster aggregate hr.csv --source HR\n  id=$(muster aggregate hr.csv --source HR --no-wait)\n' +
+      '\nExamples:\n  muster aggregate hr.csv --source HR\n  id=$(muster aggregate hr.csv --source HR --no-wait)\n  muster aggregate --source Directory --mode delta\n' +
         '\nExit codes: 0 done, 1 failed, 3 not allowed, 4 no such source, 5 removals were skipped or the run was refused by a guard, 6 timed out.',
     )
     .action((file: string | undefined, options: AggregateOptions) => aggregate(file, options))
@@ -103,6 +118,7 @@ async function upload(
       signal: stop.signal,
       ...(file !== undefined && { file }),
       ...(options.disableOptimization === true && { disableOptimization: true }),
+      ...(options.mode !== undefined && { mode: options.mode }),
       ...(options.strict === true && { strict: true }),
       onProgress: (sent, total) =>
         bar.show(

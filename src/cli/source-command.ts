@@ -1,4 +1,4 @@
-// muster source create|list|get|delete.
+// muster source create|list|get|delete; source-probe-command.ts has the rest.
 import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
 import type { AttributeDefinition, Client, Schema, Source } from '../client/index.ts'
@@ -9,10 +9,15 @@ import { chooseDisplay, chooseIdentity, sampleFile } from './file-sample.ts'
 import type { FileSample } from './file-sample.ts'
 import { findSource } from './find-source.ts'
 import { followTask, reportTask } from './follow-task.ts'
+import { addSourceProbeCommands } from './source-probe-command.ts'
+import { collect, readSettings } from './source-settings.ts'
 import { note, plain, print, printFields, printJson, printTable, show } from './terminal.ts'
 
 interface CreateOptions extends CommonOptions {
-  readonly from: string
+  readonly from?: string
+  readonly connector?: string
+  readonly set: readonly string[]
+  readonly secret: readonly string[]
   readonly idColumn?: string
   readonly nameColumn?: string
   readonly delimiter?: string
@@ -27,8 +32,13 @@ export function addSourceCommands(program: Command): void {
   const source = program.command('source').description('make, show and delete sources')
   withCommonOptions(source.command('create'))
     .argument('<name>', 'what the source is called')
-    .description('make a source and its schema from the first line of a file')
-    .requiredOption('--from <file>', 'the file whose first line names the columns')
+    .description(
+      'make a source, from the first line of a file or for a system that is read directly',
+    )
+    .option('--from <file>', 'the file whose first line names the columns')
+    .option('--connector <kind>', 'what reads the system: ldap, postgresql, scim, …')
+    .option('--set <key=value>', 'a setting of the connector, in JSON or as text', collect, [])
+    .option('--secret <key=file>', 'a secret setting from a file, or - for input', collect, [])
     .option('--id-column <column>', 'the column that identifies an account')
     .option('--name-column <column>', 'the column that people know an account by')
     .option('--delimiter <character>', 'what stands between cells; \\t for a tab')
@@ -38,9 +48,13 @@ export function addSourceCommands(program: Command): void {
     .option('--delete-threshold <percent>', 'skip removals above this share; default 10')
     .addHelpText(
       'after',
-      '\nExamples:\n  muster source create HR --from hr.csv\n  muster source create Groups --from groups.csv --id-column id --merge groups',
+      '\nExamples:\n  muster source create HR --from hr.csv\n  muster source create Groups --from groups.csv --id-column id --merge groups\n' +
+        '  muster source create Directory --connector ldap --set url=ldaps://ldap.example.com \\\n' +
+        '    --set baseDns=\'["dc=example,dc=com"]\' --set bindDn=cn=reader,dc=example,dc=com --secret bindPassword=./password',
     )
-    .action((name: string, options: CreateOptions) => create(name, options))
+    .action((name: string, options: CreateOptions) =>
+      options.connector === undefined ? create(name, options) : createDirect(name, options),
+    )
   withCommonOptions(source.command('list'))
     .description('list the sources')
     .addHelpText('after', '\nExample:\n  muster source list --json | jq -r ".[].name"')
@@ -57,16 +71,53 @@ export function addSourceCommands(program: Command): void {
     .option('--no-wait', 'do not wait until its accounts are gone')
     .addHelpText('after', '\nExample:\n  muster source delete HR --yes')
     .action((nameOrId: string, options: DeleteOptions) => remove(nameOrId, options))
+  addSourceProbeCommands(source)
+}
+
+/** Options of `create` that say something of a file. */
+const fileOptions = ['from', 'idColumn', 'nameColumn', 'delimiter', 'encoding', 'merge'] as const
+
+async function createDirect(name: string, options: CreateOptions): Promise<void> {
+  const client = connect(options)
+  const stray = fileOptions.find((option) => options[option] !== undefined)
+  if (stray !== undefined) {
+    const spelled = stray.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+    throw new CliError(
+      exitCodes.usage,
+      `--${spelled} is for sources of files, not with --connector.`,
+    )
+  }
+  const threshold = percent(options.deleteThreshold)
+  const source = await client.sources.create({
+    name,
+    connector: options.connector ?? '',
+    ...(options.description !== undefined && { description: options.description }),
+    ...(threshold !== undefined && { deleteThreshold: threshold }),
+    connectorAttributes: readSettings(options.set, options.secret),
+  })
+  const schemas = await client.schemas.list(source.id)
+  const schema = schemas.find((one) => one.name === 'account') ?? null
+  if (schema === null) note('It has no account schema yet: its connector is not known here.')
+  else note('`muster source test` looks whether it works, `muster source discover` what it has.')
+  if (options.json === true) return printJson({ ...source, schema })
+  showSource(source, schema)
 }
 
 async function create(name: string, options: CreateOptions): Promise<void> {
+  const { from } = options
+  if (from === undefined) {
+    throw new CliError(exitCodes.usage, 'Give --from <file> or --connector <kind>.')
+  }
+  if (options.set.length > 0 || options.secret.length > 0) {
+    throw new CliError(exitCodes.usage, '--set and --secret need --connector.')
+  }
   const client = connect(options)
   const given = options.delimiter === String.raw`\t` ? '\t' : options.delimiter
   if (given !== undefined && given.length !== 1) {
     throw new CliError(exitCodes.usage, '--delimiter must be one character.')
   }
   const threshold = percent(options.deleteThreshold)
-  const sample = await sampleFile(options.from, given ?? null, options.encoding ?? null)
+  const sample = await sampleFile(from, given ?? null, options.encoding ?? null)
   const merge = options.merge ?? []
   for (const column of merge) requireColumn(sample, '--merge', column)
   const identity = options.idColumn ?? null

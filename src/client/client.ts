@@ -1,4 +1,4 @@
-// The typed client. It speaks to Muster and to ISC alike; what only Muster has is under `clients` and `sources.settings`.
+// The typed client. It speaks to Muster and to ISC alike; what only Muster has is marked.
 import { ApiError } from './api-error.ts'
 import type {
   Account,
@@ -6,6 +6,7 @@ import type {
   ApiClient,
   ApiVersion,
   Change,
+  Discovery,
   ListQuery,
   LoadAccountsTask,
   NewApiClient,
@@ -13,12 +14,17 @@ import type {
   NewSource,
   Page,
   PatchStep,
+  ReadMode,
   Reference,
   Reject,
+  ResourceObjectsResponse,
   Run,
   Schema,
   Source,
+  SourceHealth,
   SourceSettings,
+  SourceState,
+  StatusResponse,
   TaskStatus,
 } from './models.ts'
 import type { TokenSource } from './token.ts'
@@ -48,6 +54,8 @@ export interface LoadAccountsOptions {
   readonly file?: UploadFile
   /** Compare, correlate and promote every account, also those that did not change. */
   readonly disableOptimization?: boolean
+  /** Muster only, for a source that reads its system: everything, or what changed; else what its settings say. */
+  readonly mode?: ReadMode
   /** Asks for 409 instead of a task that has already failed when another run of the source is unfinished. */
   readonly strict?: boolean
   readonly onProgress?: UploadProgress
@@ -66,8 +74,27 @@ export interface Client {
     delete(id: string): Promise<Reference>
     /** Muster only. */
     settings(id: string): Promise<SourceSettings>
-    /** Muster only. */
-    updateSettings(id: string, settings: SourceSettings): Promise<SourceSettings>
+    /** Muster only. What is left out falls back to its default. */
+    updateSettings(id: string, settings: Partial<SourceSettings>): Promise<SourceSettings>
+    /** Muster only: whether the next read can be a delta. */
+    state(id: string): Promise<SourceState>
+    /** Muster only: the next read is full. */
+    resetState(id: string): Promise<void>
+  }
+  /** Questions to the system of a source; they change nothing. */
+  readonly probes: {
+    checkConnection(sourceId: string, signal?: AbortSignal): Promise<StatusResponse>
+    testConfiguration(sourceId: string, signal?: AbortSignal): Promise<StatusResponse>
+    pingCluster(sourceId: string): Promise<StatusResponse>
+    peek(
+      sourceId: string,
+      options?: { readonly objectType?: string; readonly maxCount?: number },
+      signal?: AbortSignal,
+    ): Promise<ResourceObjectsResponse>
+    /** Not on `beta`. */
+    health(sourceId: string): Promise<SourceHealth>
+    /** Muster only: what the schemas lack; it proposes and applies nothing. */
+    discover(sourceId: string, signal?: AbortSignal): Promise<Discovery>
   }
   readonly schemas: {
     list(sourceId: string): Promise<readonly Schema[]>
@@ -121,6 +148,7 @@ export function createClient(options: ClientOptions): Client {
     baseUrl,
     version,
     sources: sourcesOf(wire),
+    probes: probesOf(wire),
     schemas: schemasOf(wire),
     tasks,
     aggregations: {
@@ -160,6 +188,7 @@ interface ReadOptions {
   /** A path of Muster's own, `/muster/v1/…`. */
   readonly muster?: boolean
   readonly signal?: AbortSignal | undefined
+  readonly timeoutMs?: number
 }
 
 /** Paths and JSON on top of the transport. */
@@ -182,6 +211,7 @@ function openWire(transport: Transport, version: ApiVersion): Wire {
       method,
       path: prefixed + queryText(options.query ?? {}),
       ...(options.signal !== undefined && { signal: options.signal }),
+      ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
       ...(text !== undefined && {
         headers: {
           'content-type': patch === undefined ? 'application/json' : 'application/json-patch+json',
@@ -246,6 +276,33 @@ function sourcesOf(wire: Wire): Client['sources'] {
     delete: (id) => wire.read('DELETE', one(id)),
     settings: (id) => wire.read('GET', `${one(id)}/settings`, { muster: true }),
     updateSettings: (id, json) => wire.read('PUT', `${one(id)}/settings`, { muster: true, json }),
+    state: (id) => wire.read('GET', `${one(id)}/state`, { muster: true }),
+    resetState: async (id) => {
+      await wire.send('DELETE', `${one(id)}/state`, { muster: true })
+    },
+  }
+}
+
+/** The server asks the system for up to a minute before it says that there is no answer. */
+const probeTimeoutMs = 90_000
+
+function probesOf(wire: Wire): Client['probes'] {
+  const one = (id: string): string => `/sources/${segment(id)}`
+  const probe = (name: string, id: string, signal?: AbortSignal): Promise<StatusResponse> =>
+    wire.read('POST', `${one(id)}/connector/${name}`, { signal, timeoutMs: probeTimeoutMs })
+  return {
+    checkConnection: (id, signal) => probe('check-connection', id, signal),
+    testConfiguration: (id, signal) => probe('test-configuration', id, signal),
+    pingCluster: (id) => probe('ping-cluster', id),
+    peek: (id, json = {}, signal) =>
+      wire.read('POST', `${one(id)}/connector/peek-resource-objects`, {
+        json,
+        signal,
+        timeoutMs: probeTimeoutMs,
+      }),
+    health: (id) => wire.read('GET', `${one(id)}/source-health`),
+    discover: (id, signal) =>
+      wire.read('POST', `${one(id)}/discover`, { muster: true, signal, timeoutMs: probeTimeoutMs }),
   }
 }
 
@@ -302,10 +359,13 @@ async function loadAccounts(
   sourceId: string,
   options: LoadAccountsOptions,
 ): Promise<LoadAccountsTask> {
-  const { disableOptimization } = options
-  // The flag goes first: a server that reads it knows all it needs when the file begins.
-  const fields: [string, string][] =
-    disableOptimization === undefined ? [] : [['disableOptimization', String(disableOptimization)]]
+  const { disableOptimization, mode } = options
+  // The fields go first: a server that reads them knows all it needs when the file begins.
+  const fields: [string, string][] = []
+  if (disableOptimization !== undefined) {
+    fields.push(['disableOptimization', String(disableOptimization)])
+  }
+  if (mode !== undefined) fields.push(['mode', mode])
   const form = uploadForm(fields, options.file ?? null, options.onProgress)
   const response = await wire.call({
     method: 'POST',

@@ -52,6 +52,88 @@ export interface NewSource {
 /** Settings that ISC does not have, at `/muster/v1/sources/{id}/settings`. */
 export interface SourceSettings {
   readonly whenBusy: 'error' | 'conflict' | 'queue'
+  /** What a run of a direct source reads unless it says otherwise. */
+  readonly readMode: ReadMode
+}
+
+/** Everything, or what changed since the last run. */
+export type ReadMode = 'full' | 'delta'
+
+/** Where the last read of a direct source ended, at `/muster/v1/sources/{id}/state`. */
+export interface SourceState {
+  /** Whether the next read can be a delta. */
+  readonly hasCursor: boolean
+  readonly runNumber: number | null
+  readonly since: string | null
+}
+
+/** What a probe found: a FAILURE has `code`, `reason` and `hint` in its details. */
+export interface StatusResponse {
+  readonly id: string
+  readonly name: string
+  readonly status: 'SUCCESS' | 'FAILURE'
+  readonly elapsedMillis: number
+  readonly details: Readonly<Record<string, unknown>>
+}
+
+/** Some objects of a system, as a run would read them. */
+export interface ResourceObjectsResponse {
+  readonly id: string
+  readonly name: string
+  readonly objectCount: number
+  readonly elapsedMillis: number
+  readonly resourceObjects: readonly {
+    readonly identity: string
+    readonly uuid?: string
+    readonly name?: string
+    readonly objectType: string
+    readonly delete?: boolean
+    readonly attributes: Readonly<Record<string, unknown>>
+  }[]
+}
+
+/** How the last aggregation left a source. */
+export interface SourceHealth {
+  readonly id: string
+  readonly type: string
+  readonly name: string
+  readonly org: string
+  readonly isAuthoritative: boolean
+  readonly isCluster: boolean
+  readonly hostname: string
+  readonly pod: string
+  readonly iqServiceVersion?: string | null
+  readonly status: string
+}
+
+interface AttributeKind {
+  readonly type: string
+  readonly isMulti: boolean
+}
+
+/** What the system of a source has, held against one of its schemas. */
+export interface SchemaProposal {
+  readonly name: string
+  /** Null where the source has no such schema; `create` is then what to make. */
+  readonly schemaId: string | null
+  readonly added: readonly AttributeDefinition[]
+  readonly changed: readonly {
+    readonly name: string
+    readonly before: AttributeKind
+    readonly after: AttributeKind
+  }[]
+  /** Attributes that the system does not describe. */
+  readonly missing: readonly string[]
+  readonly patch: readonly PatchStep[]
+  readonly create: NewSchema | null
+}
+
+export interface Discovery {
+  readonly sourceId: string
+  readonly elapsedMillis: number
+  readonly schemas: readonly SchemaProposal[]
+  /** Schemas of the source that the system does not describe. */
+  readonly unknown: readonly string[]
 }
 
 export interface AttributeDefinition {
