@@ -298,7 +298,7 @@ export function createEncoder(
   return {
     encode,
     key: readableKey,
-    isDeleted: () => readState().deleted,
+    isDeleted: () => flagsColumn >= 0 && isReadable() && readState().deleted,
     takeBack,
     hashKeyCell,
     hashPlainKey,

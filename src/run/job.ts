@@ -38,6 +38,7 @@ export type Step =
   | 'stored'
   | 'submitted'
   | 'claimed'
+  | 'reading'
   | 'staging'
   | 'staged'
   | 'planned'

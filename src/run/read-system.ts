@@ -24,7 +24,11 @@ export interface SpooledRead extends SystemRead {
 
 /** Reads everything, or what changed where that was asked for and is possible. Nothing is left behind when it fails. */
 export async function readSystem(
-  services: { readonly system: SystemServices; readonly spool: Spool },
+  services: {
+    readonly system: SystemServices
+    readonly spool: Spool
+    readonly onStep: (step: 'reading') => void | Promise<void>
+  },
   read: {
     readonly connection: Connection
     readonly source: Source
@@ -57,6 +61,9 @@ export async function readSystem(
       signal,
     )
     onProgress(underway.progress)
+    // Waited for by nobody before `onStep` is done, and no failure may count as unhandled.
+    underway.answer.catch(() => undefined)
+    await services.onStep('reading')
     const answer = await underway.answer
     if (answer.what !== 'read') throw new Error(`unexpected answer ${answer.what}`)
     if (answer.read.mode === 'delta' && !usable) {

@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import type { ConnectionSettings } from '../../src/store/database.ts'
 import { generateMasterKey } from '../../src/store/sealed.ts'
 import { emptyDatabase, type TestDatabase } from '../support/database.ts'
 import {
@@ -20,6 +19,7 @@ import {
 import {
   buildServer,
   connectTo,
+  databaseUrl,
   embeddedServer,
   gone,
   removeData,
@@ -63,13 +63,6 @@ async function start(dataDir: string, env: ServerOptions['env'] = {}): Promise<S
   return server
 }
 
-function urlOf(settings: ConnectionSettings): string {
-  if (settings.connectionString !== undefined) return settings.connectionString
-  const { host = '', port = 5432, user = '', password = '', database = '' } = settings
-  const where = new URLSearchParams({ host, port: String(port), user, password })
-  return `postgres:///${database}?${where.toString()}`
-}
-
 describe('two servers on one database', () => {
   let database: TestDatabase
   let env: NodeJS.ProcessEnv
@@ -78,7 +71,7 @@ describe('two servers on one database', () => {
     database = await emptyDatabase()
     undo.push(() => database.drop())
     env = {
-      DATABASE_URL: urlOf(database.settings),
+      DATABASE_URL: databaseUrl(database.settings),
       MUSTER_KEY: generateMasterKey(),
       MUSTER_LEASE_SECONDS: String(leaseSeconds),
     }
@@ -266,7 +259,7 @@ describe('a second server on the same data folder', () => {
     const database = await emptyDatabase()
     undo.push(() => database.drop())
     const dataDir = await dataFolder()
-    const env = { DATABASE_URL: urlOf(database.settings), MUSTER_KEY: generateMasterKey() }
+    const env = { DATABASE_URL: databaseUrl(database.settings), MUSTER_KEY: generateMasterKey() }
     const server = await start(dataDir, env)
     await expect(startServer({ build, dataDir, env })).rejects.toThrow(String(server.pid))
     await expect(startServer({ build, dataDir, env })).rejects.toThrow('MUSTER_SPOOL_SHARED')

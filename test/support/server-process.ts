@@ -134,6 +134,14 @@ export async function embeddedServer(
   return { pid, settings: { user: serverRole, database: 'postgres', host, port } }
 }
 
+/** How DATABASE_URL names a database. */
+export function databaseUrl(settings: ConnectionSettings): string {
+  if (settings.connectionString !== undefined) return settings.connectionString
+  const { host = '', port = 5432, user = '', password = '', database = '' } = settings
+  const where = new URLSearchParams({ host, port: String(port), user, password })
+  return `postgres:///${database}?${where.toString()}`
+}
+
 /** Ends what a killed server left behind, and removes its folder. */
 export async function removeData(dataDir: string): Promise<void> {
   const left = await embeddedServer(dataDir)
