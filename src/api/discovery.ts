@@ -30,6 +30,9 @@ const ProposalModel = Type.Object({
   changed: Type.Array(
     Type.Object({ name: Type.String(), before: AttributeKind, after: AttributeKind }),
   ),
+  roles: Type.Array(
+    Type.Object({ role: Type.String(), before: nullable(Type.String()), after: Type.String() }),
+  ),
   missing: Type.Array(Type.String(), {
     description:
       'Attributes of the schema that the system does not describe; the patch leaves them.',
@@ -37,6 +40,10 @@ const ProposalModel = Type.Object({
   patch: Type.Unsafe<SchemaProposal['patch']>({
     ...PatchBody,
     description: 'For PATCH of the schema; empty when there is nothing to add or to change.',
+  }),
+  removal: Type.Unsafe<SchemaProposal['removal']>({
+    ...PatchBody,
+    description: 'For PATCH after that: removes what is missing.',
   }),
   create: nullable(
     Type.Unknown({ description: 'For POST of schemas, where the source has no such schema.' }),
@@ -109,6 +116,7 @@ function proposal(
     ...proposed,
     added: [...proposed.added],
     changed: [...proposed.changed],
+    roles: [...proposed.roles],
     missing: [...proposed.missing],
     create: mine === null ? newSchema(described, proposed) : null,
   }

@@ -188,7 +188,7 @@ async function peek(
 ): Promise<Static<typeof ResourceObjectsResponse>> {
   const { db } = services
   const source = await requireSource(db, call.caller, pathId(request))
-  const body = checkedBody(PeekBody, request.body ?? {})
+  const body = checkedBody(PeekBody, request.body)
   const begin = performance.now()
   requireSystem(source)
   const schema = schemaNamed(await listSchemas(db, source.id), body.objectType ?? 'account')

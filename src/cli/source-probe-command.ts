@@ -13,6 +13,7 @@ interface TestOptions extends CommonOptions {
 }
 interface DiscoverOptions extends CommonOptions {
   readonly apply?: boolean
+  readonly prune?: boolean
 }
 interface PeekOptions extends CommonOptions {
   readonly type: string
@@ -22,6 +23,7 @@ interface PeekOptions extends CommonOptions {
 /** What fits on a line; `--json` shows all. */
 const shownColumns = 5
 const shownCharacters = 30
+const longestPatch = 250
 
 /** Adds the commands to `muster source`. */
 export function addSourceProbeCommands(source: Command): void {
@@ -38,6 +40,7 @@ export function addSourceProbeCommands(source: Command): void {
     .argument('<source>', 'name or id')
     .description('show what the system of a source has that its schemas lack (Muster only)')
     .option('--apply', 'add and change attributes as proposed; nothing is removed')
+    .option('--prune', 'with --apply: also remove attributes that are not in the system')
     .addHelpText('after', '\nExample:\n  muster source discover Directory --apply')
     .action((nameOrId: string, options: DiscoverOptions) => discover(nameOrId, options))
   withCommonOptions(source.command('peek'))
@@ -91,25 +94,40 @@ async function discover(nameOrId: string, options: DiscoverOptions): Promise<voi
   const found = await client.probes.discover(source.id)
   if (options.json === true) printJson(found)
   else showDiscovery(found)
-  const open = found.schemas.filter(({ patch, create }) => patch.length > 0 || create !== null)
+  const prune = options.prune === true
+  const open = found.schemas.filter(
+    ({ patch, create, removal }) =>
+      patch.length > 0 || create !== null || (prune && removal.length > 0),
+  )
   if (open.length === 0) return note('The schemas have all that the system describes.')
   if (options.apply !== true) return note('Nothing was changed; --apply adds and changes this.')
   for (const proposal of open) {
-    await apply(client, source.id, proposal)
+    await apply(client, source.id, proposal, prune)
     note(
       `The schema "${plain(proposal.name)}" was ${proposal.create === null ? 'changed' : 'made'}.`,
     )
   }
 }
 
-async function apply(client: Client, sourceId: string, proposal: SchemaProposal): Promise<void> {
-  const { schemaId, create, patch } = proposal
+async function apply(
+  client: Client,
+  sourceId: string,
+  { schemaId, create, patch, removal }: SchemaProposal,
+  prune: boolean,
+): Promise<void> {
   if (create !== null) await client.schemas.create(sourceId, create)
-  else if (schemaId !== null) await client.schemas.patch(sourceId, schemaId, patch)
+  if (schemaId === null) return
+  const steps = prune ? [...patch, ...removal] : patch
+  // Two calls where one patch would be longer than a server takes.
+  if (steps.length <= longestPatch) await client.schemas.patch(sourceId, schemaId, steps)
+  else {
+    await client.schemas.patch(sourceId, schemaId, patch)
+    await client.schemas.patch(sourceId, schemaId, removal)
+  }
 }
 
 function showDiscovery({ schemas, unknown }: Discovery): void {
-  const rows = schemas.flatMap(({ name, schemaId, added, changed, missing }) => [
+  const rows = schemas.flatMap(({ name, schemaId, added, changed, roles, missing }) => [
     ...added.map((one) => [
       name,
       schemaId === null ? 'new schema' : 'add',
@@ -121,6 +139,12 @@ function showDiscovery({ schemas, unknown }: Discovery): void {
       'change',
       one.name,
       `${kindOf(one.before.type, one.before.isMulti)} → ${kindOf(one.after.type, one.after.isMulti)}`,
+    ]),
+    ...roles.map(({ role, before, after }) => [
+      name,
+      role === 'identityAttribute' ? 'identity' : 'name',
+      after,
+      before === null ? '' : `instead of ${before}`,
     ]),
     ...missing.map((one) => [name, 'not in the system', one, '']),
   ])

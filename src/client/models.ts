@@ -122,9 +122,17 @@ export interface SchemaProposal {
     readonly before: AttributeKind
     readonly after: AttributeKind
   }[]
+  /** The identity or the name is another attribute. */
+  readonly roles: readonly {
+    readonly role: string
+    readonly before: string | null
+    readonly after: string
+  }[]
   /** Attributes that the system does not describe. */
   readonly missing: readonly string[]
   readonly patch: readonly PatchStep[]
+  /** To be sent after `patch`: removes what is missing. */
+  readonly removal: readonly PatchStep[]
   readonly create: NewSchema | null
 }
 

@@ -7,9 +7,9 @@ import type { AttributeDefinition, AttributeType, Schema } from './schema.ts'
 
 /** One step of a JSON Patch (RFC 6902). */
 export interface ProposedStep {
-  readonly op: 'add' | 'replace' | 'test'
+  readonly op: 'add' | 'replace' | 'test' | 'remove'
   readonly path: string
-  readonly value: unknown
+  readonly value?: unknown
 }
 
 /** What an attribute can differ in. */
@@ -25,6 +25,13 @@ export interface ChangedAttribute {
   readonly after: Kind
 }
 
+/** The identity or the name of an account is another attribute than the schema says. */
+export interface ChangedRole {
+  readonly role: 'identityAttribute' | 'displayAttribute'
+  readonly before: string | null
+  readonly after: string
+}
+
 /** What a system says of one schema of its source. */
 export interface SchemaProposal {
   readonly name: string
@@ -33,10 +40,14 @@ export interface SchemaProposal {
   /** Attributes that the schema lacks. */
   readonly added: readonly DescribedAttribute[]
   readonly changed: readonly ChangedAttribute[]
+  /** Roles whose attribute the system does not describe, and the one that it says has this role. */
+  readonly roles: readonly ChangedRole[]
   /** Attributes that the system does not describe; to remove them is for a person to decide. */
   readonly missing: readonly string[]
   /** For `PATCH /sources/{id}/schemas/{schemaId}`: adds and changes, removes nothing. */
   readonly patch: readonly ProposedStep[]
+  /** As a patch after that one: removes what is missing. */
+  readonly removal: readonly ProposedStep[]
 }
 
 /** Holds what the system describes against what the source has. */
@@ -44,31 +55,43 @@ export function proposeSchema(kept: Schema | null, described: DescribedSchema): 
   const { name } = described
   if (kept === null) {
     const added = additions(described, [])
-    return { name, schemaId: null, added, changed: [], missing: [], patch: [] }
+    return { name, schemaId: null, ...nothing, added }
   }
   const byNativeName = new Map(
     kept.attributes.map((one, index) => [nativeKey(one), { one, index }]),
   )
+  const found = new Map<string, AttributeDefinition>()
   const changes: { readonly index: number; readonly change: ChangedAttribute }[] = []
-  const found = new Set<AttributeDefinition>()
   for (const wanted of described.attributes) {
-    const match = byNativeName.get(wanted.name.toLowerCase())
-    if (match === undefined || found.has(match.one)) continue
-    found.add(match.one)
+    const key = wanted.name.toLowerCase()
+    const match = byNativeName.get(key)
+    if (match === undefined || found.has(key)) continue
+    found.set(key, match.one)
     const change = differenceOf(match.one, wanted, kept)
     if (change !== null) changes.push({ index: match.index, change })
   }
   const taken = kept.attributes.flatMap((one) => [one.name.toLowerCase(), nativeKey(one)])
   const added = additions(described, taken)
-  const missing = kept.attributes.filter((one) => !found.has(one)).map((one) => one.name)
+  const present = new Set(found.values())
+  const missing = kept.attributes.filter((one) => !present.has(one)).map((one) => one.name)
   const changed = changes.map(({ change }) => change)
+  const roles = changedRoles(kept, described, missing, (native) => {
+    const match = found.get(native.toLowerCase())
+    return match?.name ?? added.find((one) => one.name === native)?.name ?? null
+  })
+  const roleSteps = roles.map(({ role, after }) => step('replace', `/${role}`, after))
   const steps = [
     ...changes.flatMap(({ index, change }) => changeSteps(index, change)),
     ...added.map((one) => step('add', '/attributes/-', definitionOf(one))),
+    ...roleSteps,
   ]
-  const patch = steps.length > patchLimit ? wholePatch(kept, changed, added) : steps
-  return { name, schemaId: kept.id, added, changed, missing, patch }
+  const patch =
+    steps.length > patchLimit ? [...wholePatch(kept, changed, added), ...roleSteps] : steps
+  const removal = removalSteps(kept, missing, roles)
+  return { name, schemaId: kept.id, added, changed, roles, missing, patch, removal }
 }
+
+const nothing = { changed: [], roles: [], missing: [], patch: [], removal: [] }
 
 /** A described attribute as a schema keeps it. */
 export function definitionOf(described: DescribedAttribute): AttributeDefinition {
@@ -101,6 +124,46 @@ function differenceOf(
   const after: Kind = { type: described.type, isMulti }
   if (before.type === after.type && before.isMulti === after.isMulti) return null
   return { name: kept.name, before, after }
+}
+
+/** Roles whose attribute is not in the system, where the system names one; `nameOf` is its name in the schema. */
+function changedRoles(
+  kept: Schema,
+  described: DescribedSchema,
+  missing: readonly string[],
+  nameOf: (native: string) => string | null,
+): readonly ChangedRole[] {
+  return (['identityAttribute', 'displayAttribute'] as const).flatMap((role) => {
+    const before = kept[role]
+    // A source may do without a name, but not without an identity.
+    const isGone = before === null ? role === 'identityAttribute' : missing.includes(before)
+    const after = isGone ? nameOf(described[role]) : null
+    return after === null ? [] : [{ role, before, after }]
+  })
+}
+
+/** From the last to the first, so that the places of the others stay. What still has a role cannot go. */
+function removalSteps(
+  kept: Schema,
+  missing: readonly string[],
+  roles: readonly ChangedRole[],
+): readonly ProposedStep[] {
+  const changed = roles.map(({ role }) => role)
+  const needed = [
+    ...(['identityAttribute', 'displayAttribute'] as const)
+      .filter((role) => !changed.includes(role))
+      .map((role) => kept[role]),
+    kept.hierarchyAttribute,
+  ]
+  return kept.attributes
+    .map(({ name }, index) => ({ name, index }))
+    .filter(({ name }) => missing.includes(name) && !needed.includes(name))
+    .toReversed()
+    .slice(0, patchLimit / 2)
+    .flatMap(({ name, index }) => [
+      step('test', `/attributes/${index}/name`, name),
+      { op: 'remove', path: `/attributes/${index}` } as const,
+    ])
 }
 
 /** What a schema can take of the described attributes besides those of the `taken` names, in lower case. */

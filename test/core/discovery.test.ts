@@ -1,4 +1,5 @@
 import { applyPatch } from 'rfc6902'
+import type { Operation } from 'rfc6902'
 import { describe, expect, it } from 'vitest'
 import { describe as described } from '../../src/core/description.ts'
 import type { DescribedSchema } from '../../src/core/description.ts'
@@ -31,7 +32,7 @@ const systemOf = (...attributes: DescribedSchema['attributes']): DescribedSchema
 /** The names, types and kinds of a schema after the patch of a proposal. */
 function afterPatch(schema: Schema, system: DescribedSchema): unknown {
   const copy = structuredClone(schema)
-  const failures = applyPatch(copy, [...proposeSchema(schema, system).patch])
+  const failures = applyPatch(copy, [...proposeSchema(schema, system).patch] as Operation[])
   expect(failures.filter((failure) => failure !== null)).toEqual([])
   return copy.attributes.map(({ name, type, isMulti }) => [name, type, isMulti])
 }
@@ -72,9 +73,49 @@ describe('a proposal', () => {
       schemaId: schema.id,
       added: [],
       changed: [],
+      roles: [],
       missing: [],
       patch: [],
+      removal: [],
     })
+  })
+
+  it('gives identity and name to attributes that the system has, where the ones of the schema are not there', () => {
+    const schema = schemaOf(attribute('id'), attribute('extra'), attribute('mail'))
+    const system = {
+      ...systemOf(described('uid', ''), described('mail', '')),
+      identityAttribute: 'uid',
+      displayAttribute: 'MAIL',
+    }
+    const { roles, patch, removal } = proposeSchema(schema, system)
+    expect(roles).toEqual([
+      { role: 'identityAttribute', before: 'id', after: 'uid' },
+      { role: 'displayAttribute', before: 'id', after: 'mail' },
+    ])
+    const copy = structuredClone(schema)
+    expect(
+      applyPatch(copy, [...patch, ...removal] as Operation[]).every((one) => one === null),
+    ).toBe(true)
+    expect(copy).toMatchObject({ identityAttribute: 'uid', displayAttribute: 'mail' })
+    expect(copy.attributes.map(({ name }) => name)).toEqual(['mail', 'uid'])
+    // One that the system has is the choice of a person and stays.
+    const chosen = schemaOf(attribute('id'), attribute('uid'))
+    expect(
+      proposeSchema(chosen, {
+        ...systemOf(described('id', ''), described('uid', '')),
+        identityAttribute: 'uid',
+      }).roles,
+    ).toEqual([])
+  })
+
+  it('never removes an attribute that identity or name still needs', () => {
+    const schema = { ...schemaOf(attribute('id'), attribute('extra')), displayAttribute: 'extra' }
+    const { missing, removal, roles } = proposeSchema(schema, {
+      ...systemOf(described('mail', '')),
+      displayAttribute: 'none',
+    })
+    expect(missing).toEqual(['id', 'extra'])
+    expect([removal, roles]).toEqual([[], []])
   })
 
   it('does not add an attribute whose name another one has, and no name that a schema cannot have', () => {
@@ -102,7 +143,7 @@ describe('a proposal', () => {
     const before = schemaOf(attribute('id'), attribute('age'))
     const { patch } = proposeSchema(before, systemOf(described('age', '', { type: 'INT' })))
     const now = structuredClone(schemaOf(attribute('age'), attribute('id')))
-    expect(applyPatch(now, [...patch])[0]?.name).toBe('TestError')
+    expect(applyPatch(now, [...patch] as Operation[])[0]?.name).toBe('TestError')
   })
 
   it('stays within the length of a patch for a system with very many attributes', () => {
