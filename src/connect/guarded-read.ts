@@ -134,8 +134,9 @@ function checkPage(page: unknown, request: ReadRequest, limits: Limits, before: 
 function reasonAgainst(record: unknown, request: ReadRequest): string | null {
   if (!isObject(record)) return 'is no object'
   const { identity, key, values, disabled, locked, deleted } = record
-  if (!isName(identity)) return 'has no identity (a text that is not blank, without NUL)'
-  if (key !== undefined && !isName(key)) return 'has a key that is no text, blank, or holds NUL'
+  // A blank identity is a bad record and becomes a reject; one of another type is a bad connector.
+  if (typeof identity !== 'string') return 'has an identity that is no text'
+  if (key !== undefined && !isKey(key)) return 'has a key that is no text, is blank, or holds NUL'
   for (const flag of [disabled, locked, deleted]) {
     if (flag !== undefined && typeof flag !== 'boolean')
       return 'has a flag that is not true or false'
@@ -151,7 +152,7 @@ function reasonAgainst(record: unknown, request: ReadRequest): string | null {
     : `has a value of the attribute "${attributes[wrong]?.name}" that is no text, list of texts, or null`
 }
 
-function isName(value: unknown): boolean {
+function isKey(value: unknown): boolean {
   return typeof value === 'string' && value.trim() !== '' && !value.includes('\0')
 }
 

@@ -77,7 +77,6 @@ function readSettings(given) {
     after: Number(given.after ?? Math.floor(records / 2)),
     delayMs: Number(given.delayMs ?? 100),
     bytes: Number(given.bytes ?? 20 << 20),
-    password: given.password,
   }
 }
 
@@ -253,22 +252,29 @@ export const connector = {
   foldsCase: false,
   delta: true,
   open: async (given) => {
-    const settings = readSettings(given)
-    if (settings.password !== undefined && settings.password !== 'right') {
+    const { password } = given
+    if (password !== undefined && password !== 'right') {
       throw problem('login_refused', 'Chaos refused the password.', 'Correct the password.', false)
     }
+    // Read anew for everything: who holds the settings changes the system by them.
+    const current = () => readSettings(given)
     return {
-      check: async () => ({ version: settings.version, records: settings.records }),
+      check: async (signal) => {
+        signal.throwIfAborted()
+        const { version, records } = current()
+        return { version, records }
+      },
       discover: async () => schemas,
       read: (request) =>
         counted(
           request.cursor === null
-            ? readEverything(settings, request)
-            : readChanges(settings, request),
+            ? readEverything(current(), request)
+            : readChanges(current(), request),
         ),
-      entitlements: (request) => counted(readGroups(settings, request)),
+      entitlements: (request) => counted(readGroups(current(), request)),
       readOne: async (identity, request) => {
-        for (const number of numbers({ ...settings, behaviour: 'good' })) {
+        const settings = { ...current(), behaviour: 'good' }
+        for (const number of numbers(settings)) {
           const found = account(settings, number, request.attributes)
           if (found.identity === identity) return found
         }
