@@ -1,0 +1,193 @@
+// Starts a real OpenLDAP (Debian's slapd) with a folder and a loopback port of its own, and ends it by its process.
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { directorySchema } from './slapd-schema.ts'
+
+const run = promisify(execFile)
+
+/** Who may do everything in a started server. */
+export const admin = { dn: 'cn=admin,dc=example,dc=com', password: 'correct horse battery' }
+
+/** The suffix of a started server. */
+export const suffix = 'dc=example,dc=com'
+
+export interface SlapdOptions {
+  /** LDIF that the database begins with. */
+  readonly ldif: string
+  /** Further lines of slapd.conf within the database (limits, overlays). */
+  readonly database?: readonly string[]
+  /** Further lines of slapd.conf before the database. */
+  readonly global?: readonly string[]
+  /** Whether to add attributes and classes under the names of Active Directory. */
+  readonly directory?: boolean
+  /** LDIF of attributes of the root entry. */
+  readonly root?: string
+}
+
+export interface Slapd {
+  readonly port: number
+  readonly tlsPort: number
+  /** The certificate of the authority that signed that of the server, in PEM. */
+  readonly ca: string
+  /** Changes entries by LDIF as the administrator. */
+  modify(ldif: string): Promise<void>
+  /** Ends the server at once, as a crash does, and starts it again on the same ports. */
+  restart(options?: { readonly root?: string }): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Starts a server. Throws when slapd is not installed. */
+export async function startSlapd(options: SlapdOptions): Promise<Slapd> {
+  const folder = await mkdtemp(join(tmpdir(), 'muster-slapd-'))
+  await mkdir(join(folder, 'data'))
+  const ca = await makeCertificates(folder)
+  const [port, tlsPort] = await freePorts()
+  await writeFile(join(folder, 'root.ldif'), options.root ?? 'dn:\nobjectClass: top\n')
+  await writeFile(join(folder, 'directory.schema'), directorySchema)
+  await writeFile(join(folder, 'slapd.conf'), configuration(folder, options))
+  await writeFile(join(folder, 'first.ldif'), options.ldif)
+  await run('/usr/sbin/slapadd', [
+    '-q',
+    '-f',
+    join(folder, 'slapd.conf'),
+    '-l',
+    join(folder, 'first.ldif'),
+  ])
+  let server = await launch(folder, port, tlsPort)
+  return {
+    port,
+    tlsPort,
+    ca,
+    modify: async (ldif) => {
+      const changes = join(folder, 'changes.ldif')
+      await writeFile(changes, ldif)
+      const url = `ldap://127.0.0.1:${port}`
+      await run('ldapmodify', [
+        '-x',
+        '-H',
+        url,
+        '-D',
+        admin.dn,
+        '-w',
+        admin.password,
+        '-f',
+        changes,
+      ])
+    },
+    restart: async (again = {}) => {
+      await end(server)
+      if (again.root !== undefined) await writeFile(join(folder, 'root.ldif'), again.root)
+      server = await launch(folder, port, tlsPort)
+    },
+    stop: async () => {
+      await end(server)
+      await rm(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+function configuration(folder: string, options: SlapdOptions): string {
+  const schemas = ['core', 'cosine', 'inetorgperson', 'nis']
+  return [
+    ...schemas.map((name) => `include /etc/ldap/schema/${name}.schema`),
+    ...(options.directory === true ? [`include ${join(folder, 'directory.schema')}`] : []),
+    'modulepath /usr/lib/ldap',
+    'moduleload back_mdb',
+    'moduleload memberof',
+    'moduleload ppolicy',
+    `TLSCACertificateFile ${join(folder, 'ca.pem')}`,
+    `TLSCertificateFile ${join(folder, 'server.pem')}`,
+    `TLSCertificateKeyFile ${join(folder, 'server.key')}`,
+    `rootDSE ${join(folder, 'root.ldif')}`,
+    'sizelimit unlimited',
+    ...(options.global ?? []),
+    'database mdb',
+    'maxsize 1073741824',
+    `suffix "${suffix}"`,
+    `rootdn "${admin.dn}"`,
+    `rootpw "${admin.password}"`,
+    `directory ${join(folder, 'data')}`,
+    'index objectClass,uid,member,memberUid,uniqueMember,entryUUID eq',
+    ...(options.database ?? []),
+    '',
+  ].join('\n')
+}
+
+async function launch(folder: string, port: number, tlsPort: number): Promise<ChildProcess> {
+  const listen = `ldap://127.0.0.1:${port} ldaps://127.0.0.1:${tlsPort}`
+  // With -d the server stays in the foreground, so that it is this process that can be ended.
+  const options = ['-f', join(folder, 'slapd.conf'), '-h', listen, '-d', '0']
+  const server = spawn('/usr/sbin/slapd', options, { stdio: ['ignore', 'ignore', 'pipe'] })
+  let said = ''
+  server.stderr.on('data', (bytes: Buffer) => {
+    said += bytes.toString()
+  })
+  for (let attempt = 0; attempt < 200; attempt += 1) {
+    if (server.exitCode !== null) break
+    if (await accepts(port)) return server
+    await sleep(25)
+  }
+  server.kill('SIGKILL')
+  throw new Error(`slapd did not start: ${said}`)
+}
+
+async function end(server: ChildProcess): Promise<void> {
+  if (server.exitCode !== null || server.signalCode !== null) return
+  const gone = once(server, 'exit')
+  server.kill('SIGKILL')
+  await gone
+}
+
+async function accepts(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}
+
+async function freePorts(): Promise<[number, number]> {
+  const servers = [createServer(), createServer()]
+  const ports = []
+  for (const server of servers) {
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    ports.push(typeof address === 'object' && address !== null ? address.port : 0)
+  }
+  for (const server of servers) server.close()
+  return [ports[0] ?? 0, ports[1] ?? 0]
+}
+
+/** An authority and a certificate of it for localhost and 127.0.0.1. */
+async function makeCertificates(folder: string): Promise<string> {
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+  const file = (name: string): string => join(folder, name)
+  const openssl = (...options: readonly (readonly string[])[]): Promise<unknown> =>
+    run('openssl', options.flat())
+  await openssl(
+    ['req', '-x509', ...key, '-days', '2', '-subj', '/CN=Authority of a test'],
+    ['-keyout', file('ca.key'), '-out', file('ca.pem')],
+  )
+  await openssl(
+    ['req', ...key, '-subj', '/CN=localhost'],
+    ['-keyout', file('server.key'), '-out', file('server.csr')],
+  )
+  await writeFile(file('names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n')
+  await openssl(
+    ['x509', '-req', '-days', '2', '-in', file('server.csr'), '-extfile', file('names')],
+    ['-CA', file('ca.pem'), '-CAkey', file('ca.key'), '-CAcreateserial'],
+    ['-out', file('server.pem')],
+  )
+  return readFile(file('ca.pem'), 'utf8')
+}
