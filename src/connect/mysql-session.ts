@@ -9,7 +9,7 @@ import { mysqlFailure } from './mysql-failure.ts'
 import { copyRows, pageRows } from './mysql-rows.ts'
 import type { ReaderTools } from './reader.ts'
 import { sqlError } from './sql-failure.ts'
-import type { SqlColumn, SqlSession } from './sql-session.ts'
+import { endWhenSilent, type SqlColumn, type SqlSession } from './sql-session.ts'
 import type { SqlSettings } from './sql-settings.ts'
 import { derived } from './sql-statement.ts'
 
@@ -22,6 +22,7 @@ export async function openMysql(
   const { host, port } = settings
   const secure = tlsOf(settings)
   const socket = await tools.outbound.connect({ host, port, tls: null, signal })
+  endWhenSilent(socket, settings)
   const abort = (): void => void socket.destroy(new Error('nobody waits for the answer any more'))
   signal.addEventListener('abort', abort, { once: true })
   const connection = newConnection(settings, socket, secure)

@@ -7,7 +7,7 @@ import type { ReaderTools } from './reader.ts'
 import { copyOut, fetchPages } from './postgresql-exchange.ts'
 import { postgresqlFailure } from './postgresql-failure.ts'
 import { sqlError } from './sql-failure.ts'
-import type { SqlColumn, SqlKind, SqlSession } from './sql-session.ts'
+import { endWhenSilent, type SqlColumn, type SqlKind, type SqlSession } from './sql-session.ts'
 import type { SqlSettings } from './sql-settings.ts'
 import { derived } from './sql-statement.ts'
 
@@ -19,6 +19,7 @@ export async function openPostgresql(
 ): Promise<SqlSession> {
   const { host, port } = settings
   const socket = await tools.outbound.connect({ host, port, tls: null, signal })
+  endWhenSilent(socket, settings)
   const abort = (): void => void socket.destroy(new Error('nobody waits for the answer any more'))
   signal.addEventListener('abort', abort, { once: true })
   const client = newClient(settings, socket)

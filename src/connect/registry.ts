@@ -3,7 +3,10 @@ import { RunError } from '../core/errors.ts'
 import type { Connector } from './reader.ts'
 
 /** Built-in connectors by the value of `connector` of their sources. Drivers are loaded only where they are used. */
-const builtIn: ReadonlyMap<string, () => Promise<Connector>> = new Map()
+const builtIn: ReadonlyMap<string, () => Promise<Connector>> = new Map([
+  ['postgresql', async () => (await import('./postgresql.ts')).postgresqlConnector],
+  ['mysql', async () => (await import('./mysql.ts')).mysqlConnector],
+])
 
 /** The connector of a source. `packages`: modules of others (MUSTER_CONNECTORS), each exporting `connector`. */
 export async function findConnector(name: string, packages: readonly string[]): Promise<Connector> {

@@ -1,4 +1,5 @@
 // Reads a source from an SQL database of any kind: each read is a connection of its own in one read-only snapshot.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { DescribedSchema } from '../core/description.ts'
 import { flagsName, identityName, keyName } from '../core/layout.ts'
 import type { Cursor, Page, ReadCopy, ReadEnd, Reader, ReadRecord, ReadRequest } from './reader.ts'
@@ -19,6 +20,7 @@ import {
   recordShape,
   tombstoneColumn,
   tombstoneStatement,
+  withoutMark,
 } from './sql-statement.ts'
 
 const proof = 'the query came to its end in one snapshot'
@@ -75,16 +77,15 @@ async function check(
   const facts = await session.facts()
   const columns = await session.describe(accounts)
   const index = namedColumn(columns, settings, 'indexColumn')
-  for (const key of ['keyColumn', 'disabledColumn', 'lockedColumn'] as const) {
-    namedColumn(columns, settings, key)
-  }
+  const key = namedColumn(columns, settings, 'keyColumn')
+  namedColumn(columns, settings, 'disabledColumn')
+  namedColumn(columns, settings, 'lockedColumn')
   const watermark = namedColumn(columns, settings, 'watermarkColumn')
   const { tombstoneQuery, entitlementQuery } = settings
   if (watermark !== null && tombstoneQuery !== null) {
-    // The mark has no value yet; null is a value of every type.
-    const query = tombstoneQuery.replaceAll(/(?<![:\w]):watermark\b/g, 'null')
-    const gone = await session.describe(query)
-    if (index !== null) tombstoneColumn(gone, index)
+    const gone = await session.describe(withoutMark(tombstoneQuery))
+    const wanted = key ?? index
+    if (wanted !== null) tombstoneColumn(gone, wanted)
   }
   if (entitlementQuery !== null) await session.describe(entitlementQuery)
   return {
@@ -111,8 +112,10 @@ async function discover(
 async function* read(context: Context, request: ReadRequest): AsyncGenerator<Page, ReadEnd> {
   const { settings, database, accounts } = context
   const session = await database.open(request.signal)
+  const { signOfLifeMs } = settings
   try {
-    const selection = selectColumns(request, await session.describe(accounts), settings)
+    const columns = yield* waitFor(session.describe(accounts), signOfLifeMs)
+    const selection = selectColumns(request, columns, settings)
     const since = watermarkOf(request.cursor)
     const delta = selection.watermark !== null && since !== null
     // First: an account that is gone by its tombstone and there all the same came back since.
@@ -121,12 +124,12 @@ async function* read(context: Context, request: ReadRequest): AsyncGenerator<Pag
       ? ` where ${changedRows(database.dialect, accounts, { ...selection, watermark: selection.watermark }, settings.mergeRows)}`
       : ''
     yield* readRows(
-      { session, database, pageSize: settings.pageSize },
+      { session, database, settings },
       selection,
       `${derived(accounts)}${where}${limitOf(request)}`,
       delta ? [since] : [],
     )
-    const greatest = await greatestMark(context, session, selection)
+    const greatest = yield* waitFor(greatestMark(context, session, selection), signOfLifeMs)
     return {
       proof: request.limit === null ? proof : null,
       expected: null,
@@ -147,9 +150,10 @@ async function* readEntitlements(
 ): AsyncGenerator<Page, ReadEnd> {
   const session = await database.open(request.signal)
   try {
-    const selection = selectColumns(request, await session.describe(query), noSpecialColumns)
+    const columns = yield* waitFor(session.describe(query), settings.signOfLifeMs)
+    const selection = selectColumns(request, columns, noSpecialColumns)
     const from = `${derived(query)}${limitOf(request)}`
-    yield* readRows({ session, database, pageSize: settings.pageSize }, selection, from, [])
+    yield* readRows({ session, database, settings }, selection, from, [])
     return {
       proof: request.limit === null ? proof : null,
       expected: null,
@@ -167,7 +171,7 @@ async function* readRows(
   place: {
     readonly session: SqlSession
     readonly database: SqlDatabase
-    readonly pageSize: number
+    readonly settings: SqlSettings
   },
   selection: Selection,
   from: string,
@@ -175,8 +179,27 @@ async function* readRows(
 ): AsyncGenerator<Page, void> {
   const { expressions, record } = recordShape(selection, place.database.dialect)
   const statement = `select ${expressions.join(', ')} from ${from}`
-  for await (const rows of place.session.pages(statement, parameters, place.pageSize)) {
-    yield { records: rows.map(record) }
+  const { pageSize, signOfLifeMs } = place.settings
+  const pages = place.session.pages(statement, parameters, pageSize)
+  for (;;) {
+    const step = yield* waitFor(pages.next(), signOfLifeMs)
+    if (step.done === true) return
+    yield { records: step.value.map(record) }
+  }
+}
+
+/** Waits with an empty page now and then: a server may sort for minutes before its first row. */
+async function* waitFor<T>(work: Promise<T>, everyMs: number): AsyncGenerator<Page, T> {
+  for (;;) {
+    const pause = new AbortController()
+    const late = sleep(everyMs, null, { signal: pause.signal }).catch(() => null)
+    try {
+      const outcome = await Promise.race([work.then((value) => ({ value })), late])
+      if (outcome !== null) return outcome.value
+    } finally {
+      pause.abort()
+    }
+    yield { records: [] }
   }
 }
 
@@ -189,9 +212,8 @@ async function* readTombstones(
   const { tombstoneQuery, pageSize } = settings
   if (tombstoneQuery === null || selection.watermark === null) return
   const { dialect } = database
-  const bare = tombstoneQuery.replaceAll(/(?<![:\w]):watermark\b/g, 'null')
   const wanted = selection.key ?? selection.identity
-  const column = tombstoneColumn(await session.describe(bare), wanted)
+  const column = tombstoneColumn(await session.describe(withoutMark(tombstoneQuery)), wanted)
   const { query, parameters } = tombstoneStatement(dialect, tombstoneQuery, selection.watermark)
   const statement = `select ${dialect.text(column)} from ${derived(query)}`
   const marks = Array.from({ length: parameters }, () => since)

@@ -1,4 +1,6 @@
 // What a kind of database gives to the reader of SQL sources: its dialect, and sessions that stand on one snapshot.
+import type { Socket } from 'node:net'
+import { sqlError } from './sql-failure.ts'
 import type { SqlSettings } from './sql-settings.ts'
 
 /** What a column holds, as far as it makes a difference. */
@@ -63,4 +65,11 @@ export interface SqlSession {
 export interface SqlDatabase {
   readonly dialect: SqlDialect
   open(signal: AbortSignal): Promise<SqlSession>
+}
+
+/** What the server does not end in time, its own clock notwithstanding, is ended from here. */
+export function endWhenSilent(socket: Socket, settings: SqlSettings): void {
+  socket.setTimeout((settings.statementTimeoutSeconds + 30) * 1_000, () => {
+    socket.destroy(sqlError('connection_lost', 'The server did not answer any more.'))
+  })
 }

@@ -43,6 +43,8 @@ export interface SqlSettings {
   readonly pageSize: number
   /** Until the login stands. */
   readonly loginTimeoutMs: number
+  /** So often a read says that it still waits for the server. */
+  readonly signOfLifeMs: number
 }
 
 /** One part of `schema.table`. */
@@ -81,6 +83,7 @@ export function readSqlSettings(given: Settings, scheme: SqlScheme): SqlSettings
     statementTimeoutSeconds: readInteger(given, 'statementTimeoutSeconds', 600, 1, 86_400),
     pageSize: readInteger(given, 'pageSize', 1_000, 1, 100_000),
     loginTimeoutMs: readInteger(given, 'timeoutSeconds', 60, 1, 600) * 1_000,
+    signOfLifeMs: Math.ceil((readInteger(given, 'silenceSeconds', 180, 1, 86_400) * 1_000) / 3),
   }
 }
 

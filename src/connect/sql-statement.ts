@@ -82,6 +82,9 @@ export function changedRows(
   return `${identity} in (select ${identity} from ${derived(query)} where ${changed})`
 }
 
+// Not the cast `::watermark`.
+const watermarkWord = /(?<![:\w]):watermark\b/g
+
 /** The tombstone query with the mark in the place of each `:watermark`, and how often it has to be given. */
 export function tombstoneStatement(
   dialect: SqlDialect,
@@ -89,11 +92,16 @@ export function tombstoneStatement(
   watermark: SqlColumn,
 ): { readonly query: string; readonly parameters: number } {
   let found = 0
-  const text = query.replaceAll(/(?<![:\w]):watermark\b/g, () => {
+  const text = query.replaceAll(watermarkWord, () => {
     found += 1
     return dialect.parameter(dialect.numbered ? 1 : found, watermark)
   })
   return { query: text, parameters: dialect.numbered ? Math.min(found, 1) : found }
+}
+
+/** The tombstone query as it is described: null is a value of every type. */
+export function withoutMark(query: string): string {
+  return query.replaceAll(watermarkWord, 'null')
 }
 
 /** The column of a tombstone query: the one that is named like the identity, or its only one. */
