@@ -35,6 +35,14 @@ export interface Judged {
   readonly checkDeletedDisabled: boolean
 }
 
+/**
+ * Whether removals of a plan wait for somebody: a later read has to bring them again. Not where removing is switched off
+ * altogether.
+ */
+export function isWithheld(verdict: Verdict): boolean {
+  return verdict.findings.some((finding) => finding.guard !== 'checkDeletedDisabled')
+}
+
 /** Judges a plan. Guards that would not change anything (no removal is planned) are silent. */
 export function judge(judged: Judged): Verdict {
   const { counts } = judged

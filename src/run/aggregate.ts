@@ -1,5 +1,5 @@
 // One attempt of one aggregation, the whole story: collect, plan, guard, apply, report.
-import { judge, type Verdict } from '../core/guard.ts'
+import { isWithheld, judge, type Verdict } from '../core/guard.ts'
 import { RunError } from '../core/errors.ts'
 import { finalAttributes, finalMessages, planAttributes } from '../core/report.ts'
 import { deleteThreshold } from '../core/source.ts'
@@ -137,8 +137,8 @@ async function apply(job: Job, load: Load, verdict: Verdict, phases: Phases): Pr
     await recordLoad(tx, job.source.id, { ...outcome, seed })
     if (job.system !== null) {
       const { source, schema, run } = job
-      const { masterKey } = job.services.system
-      await keepRead(tx, masterKey, { source, schema, runNumber: run.number }, job.system)
+      const target = { source, schema, runNumber: run.number, withheld: isWithheld(verdict) }
+      await keepRead(tx, job.services.system.masterKey, target, job.system)
     }
     const { baseline } = load
     await updateRun(tx, job.lease, { baseline, phases: phases.end(load.counts.created) })

@@ -2,11 +2,14 @@
 import { Worker } from 'node:worker_threads'
 import type { OutboundPolicy } from '../connect/outbound.ts'
 import { RunError } from '../core/errors.ts'
+import { readInteger } from '../core/setting.ts'
 import type { Source } from '../core/source.ts'
 import type { Queryable } from '../store/database.ts'
 import type { MasterKey } from '../store/sealed.ts'
 import { openSettings } from '../store/source-secrets.ts'
 import {
+  beatMs,
+  beatWord,
   bytesWord,
   recordsWord,
   sharedBytes,
@@ -76,8 +79,9 @@ export async function askSystem(
     env: {},
     execArgv: [],
   })
+  const silenceMs = readInteger(settings, 'silenceSeconds', 180, 1, 86_400) * 1000
   return {
-    answer: takeAnswer(worker, words, signal, services.log),
+    answer: takeAnswer(worker, words, { signal, silenceMs, log: services.log }),
     progress: () => ({ rows: progress[recordsWord] ?? 0, bytes: progress[bytesWord] ?? 0 }),
   }
 }
@@ -85,10 +89,15 @@ export async function askSystem(
 async function takeAnswer(
   worker: Worker,
   words: Int32Array,
-  signal: AbortSignal,
-  log: SystemServices['log'],
+  options: {
+    readonly signal: AbortSignal
+    readonly silenceMs: number
+    readonly log: SystemServices['log']
+  },
 ): Promise<SystemAnswer> {
+  const { signal, silenceMs, log } = options
   let farewell: NodeJS.Timeout | undefined
+  let watch: NodeJS.Timeout | undefined
   const stop = (): void => {
     Atomics.store(words, stopWord, 1)
     worker.postMessage('stop')
@@ -103,6 +112,13 @@ async function takeAnswer(
     })
     worker.on('error', (error) => reject(crash(error)))
     worker.on('exit', () => reject(crash(new Error('the thread of the connector ended'))))
+    watch = watchBeat(words, silenceMs, () => {
+      reject(
+        new RunError('silent', `The connector did nothing for ${silenceMs / 1000} seconds.`, {
+          hint: 'It hangs in a loop of its own: tell its makers. A longer silenceSeconds gives it more time.',
+        }),
+      )
+    })
     if (signal.aborted) stop()
     else signal.addEventListener('abort', stop, { once: true })
   })
@@ -114,8 +130,22 @@ async function takeAnswer(
   } finally {
     signal.removeEventListener('abort', stop)
     clearTimeout(farewell)
+    clearInterval(watch)
     await worker.terminate()
   }
+}
+
+/** Calls `onSilence` when the thread has been in one piece of code for so long. */
+function watchBeat(words: Int32Array, silenceMs: number, onSilence: () => void): NodeJS.Timeout {
+  let beat = -1
+  let since = performance.now()
+  return setInterval(() => {
+    const now = Atomics.load(words, beatWord)
+    if (now !== beat) {
+      beat = now
+      since = performance.now()
+    } else if (performance.now() - since > silenceMs + 2 * beatMs) onSilence()
+  }, beatMs)
 }
 
 function failure(message: Extract<SystemMessage, { kind: 'failed' }>): Error {

@@ -264,6 +264,10 @@ export function createEncoder(
     if (found === null || (keyColumn !== identityColumn && blankCell(scanner, identityColumn))) {
       return refuse('blank_identity', `The column "${layout.identityAttribute}" is blank.`, false)
     }
+    // Of a file the identity is a field and looked at there.
+    if (jsonLists && cellBytes(scanner, identityColumn).includes(0)) {
+      return refuse('nul', `The identity of the record holds a NUL character.`, false)
+    }
     // JSON makes six bytes of one at most; identity, name and key are written once more as they are.
     writer.reserve(fixedBytes + 9 * (scanner.recordEnd - scanner.recordStart))
     const start = writer.at

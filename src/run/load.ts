@@ -95,6 +95,13 @@ export function columnMessages(job: Job): TaskMessage[] {
       key: `${job.system === null ? 'The columns' : 'Delivered, but'} ${quoteNames(extra)} are no attributes of the schema and were ignored.`,
     })
   }
+  const shortened = job.system?.shortened ?? []
+  if (shortened.length > 0) {
+    messages.push({
+      type: 'WARN',
+      key: `The system gave several values of ${quoteNames(shortened)}, which the schema has as single-valued; the first was kept.`,
+    })
+  }
   return messages
 }
 

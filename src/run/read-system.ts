@@ -82,10 +82,16 @@ export async function readSystem(
 export async function keepRead(
   tx: Connection,
   key: MasterKey,
-  target: { readonly source: Source; readonly schema: Schema; readonly runNumber: number },
+  target: {
+    readonly source: Source
+    readonly schema: Schema
+    readonly runNumber: number
+    /** Whether a guard held removals back: the next read must bring them again, or they would never be heard of. */
+    readonly withheld: boolean
+  },
   read: SpooledRead,
 ): Promise<void> {
-  const { source, schema, runNumber } = target
+  const { source, schema, runNumber, withheld } = target
   const seed =
     read.patches.length === 0
       ? read.seed
@@ -93,7 +99,8 @@ export async function keepRead(
           { ...source, connectorAttributes: await changeSettings(tx, key, source, read) },
           schema,
         )
-  if (read.cursor === null) await deleteReadState(tx, source.id)
+  if (withheld && read.mode === 'delta') return
+  if (withheld || read.cursor === null) await deleteReadState(tx, source.id)
   else await putReadState(tx, source.id, { cursor: read.cursor, seed, runNumber })
 }
 

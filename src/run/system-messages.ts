@@ -32,11 +32,14 @@ export interface SystemInput {
   readonly settings: Settings
   readonly outbound: OutboundPolicy
   readonly ask: SystemAsk
-  /** As Int32Array: whether to stop; then as Float64Array from its second word the records and bytes read. */
+  /** As Int32Array: whether to stop, and a beat; then as Float64Array from its second word the records and bytes read. */
   readonly shared: SharedArrayBuffer
 }
 
 export const stopWord = 0
+/** Grows while the thread can still do something else than what it does. */
+export const beatWord = 1
+export const beatMs = 500
 /** Where in `shared` (as Float64Array) stand the records and the bytes that were read. */
 export const recordsWord = 1
 export const bytesWord = 2

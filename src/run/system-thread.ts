@@ -14,6 +14,8 @@ import { findConnector } from '../connect/registry.ts'
 import { RunError } from '../core/errors.ts'
 import { openSpoolWriter, type SpoolWriter } from './spool-writer.ts'
 import {
+  beatMs,
+  beatWord,
   bytesWord,
   recordsWord,
   stopWord,
@@ -181,6 +183,8 @@ function fail(error: unknown): void {
   })
 }
 
+// A connector in a loop is told from one that waits by this.
+setInterval(() => Atomics.add(words, beatWord, 1), beatMs).unref()
 port.on('message', () => stopping.abort(new Error('stopped')))
 work().then(
   (given) => say({ kind: 'answer', answer: given }),

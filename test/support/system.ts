@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import type { SystemServices } from '../../src/run/ask-system.ts'
 import { generateMasterKey, parseMasterKey } from '../../src/store/sealed.ts'
 
+const modelModule = new URL('./model-connector.mjs', import.meta.url).href
 /** The module of the chaos connector. */
 export const chaosModule = new URL('../connect/chaos-connector.mjs', import.meta.url).href
 
@@ -13,7 +14,7 @@ export function testSystem(given: Partial<SystemServices> = {}): SystemServices 
   return {
     masterKey,
     outbound: { allowLoopback: true, allowed: [] },
-    packages: [chaosModule],
+    packages: [chaosModule, modelModule],
     bundleRoot: tmpdir(),
     maxReadBytes: 2 ** 32,
     log: () => undefined,
