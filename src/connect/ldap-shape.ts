@@ -65,7 +65,10 @@ export function shapeOf(
     if (source === 'dn') return (entry) => entry.dn
     if (source === 'groups') {
       joinsGroups = true
-      return (entry, groups) => groups?.(entry.dn, uidOf(entry)) ?? []
+      return (entry, groups) => {
+        const found = groups?.(entry.dn, uidOf(entry)) ?? []
+        return found.length === 0 ? null : found
+      }
     }
     return columnOf(wanted, slotOf(source.name), cut)
   })
@@ -90,10 +93,10 @@ export function shapeOf(
     record: (entry, groups) => {
       const values = columns.map((column) => column(entry, groups))
       const own = identity < 0 ? entry.dn : (firstOf(values[identity] ?? null) ?? '')
-      const key = keyOf.read(entry)
-      if (!isAccount) return { identity: own, key, values }
+      const lasting = keyOf.read(entry)
+      if (!isAccount) return { identity: own, key: lasting, values }
       const { disabled, locked } = stateOf(settings, states, entry)
-      return { identity: own, key, disabled, locked, values }
+      return { identity: own, key: lasting, disabled, locked, values }
     },
   }
 }

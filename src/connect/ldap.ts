@@ -9,27 +9,25 @@ import { logIn, reasonOf } from './ldap-login.ts'
 import { joinFew, readAccounts, readGroups } from './ldap-read.ts'
 import { controlNames, readRoot } from './ldap-root.ts'
 import { readEntry, searchPages, type Session } from './ldap-search.ts'
-import { type LdapKindName, type LdapSettings, readSettings } from './ldap-settings.ts'
+import { type LdapSettings, readSettings } from './ldap-settings.ts'
 import { shapeOf } from './ldap-shape.ts'
 import { escapeFilterValue, isWithin } from './ldap-text.ts'
 import type { Connector, Reader, ReaderTools, ReadRecord, ReadRequest } from './reader.ts'
 
 export const ldapConnector: Connector = {
   ...ldapKind,
-  open: async (settings, tools) =>
-    openReader('ldap', ldapKind, readSettings('ldap', settings), tools),
+  open: async (settings, tools) => openReader(ldapKind, readSettings('ldap', settings), tools),
 }
 
 export const activeDirectoryConnector: Connector = {
   ...activeDirectoryKind,
   open: async (settings, tools) => {
     const read = readSettings('active-directory', settings)
-    return openReader('active-directory', activeDirectoryKind, read, tools)
+    return openReader(activeDirectoryKind, read, tools)
   },
 }
 
 function openReader(
-  kind: LdapKindName,
   description: ConnectorDescription,
   settings: LdapSettings,
   tools: ReaderTools,
@@ -47,7 +45,7 @@ function openReader(
     entitlements: (request) =>
       desk.pages(request.signal, (session) => readGroups(session, settings, request)),
     readOne: (identity, request) =>
-      desk.within(request.signal, (session) => readOne(session, kind, settings, identity, request)),
+      desk.within(request.signal, (session) => readOne(session, settings, identity, request)),
     close: async () => desk.close(),
   }
 }
@@ -81,10 +79,15 @@ function openDesk(settings: LdapSettings, tools: ReaderTools): Desk {
     },
     pages: async function* pages(signal, work) {
       const { session, end } = await begin(signal)
+      let done = false
       try {
-        return yield* work(session)
+        const outcome = yield* work(session)
+        done = true
+        return outcome
       } finally {
         end()
+        // The server keeps the place of a search that was left, and the next page may be on its way.
+        if (!done) session.connection.close()
       }
     },
     close: () => connection?.close(),
@@ -147,7 +150,6 @@ async function checkBase(session: Session, base: string): Promise<void> {
 /** One account: by its DN, or by the attribute that is the identity. */
 async function readOne(
   session: Session,
-  kind: LdapKindName,
   settings: LdapSettings,
   identity: string,
   request: ReadRequest,
@@ -171,7 +173,7 @@ async function readOne(
   const [entry, second] = entries
   if (entry === undefined) return null
   if (second !== undefined) {
-    throw new RunError('identity_ambiguous', `Several entries have the same "${name ?? kind}".`, {
+    throw new RunError('identity_ambiguous', `Several entries have the same "${name}".`, {
       hint: 'Choose an identity attribute whose values are unique.',
     })
   }

@@ -1,12 +1,13 @@
 // Starts a real OpenLDAP (Debian's slapd) with a folder and a loopback port of its own, and ends it by its process.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { freePort, makeCertificate } from './own-server.ts'
 import { directorySchema } from './slapd-schema.ts'
 
 const run = promisify(execFile)
@@ -33,7 +34,7 @@ export interface SlapdOptions {
 export interface Slapd {
   readonly port: number
   readonly tlsPort: number
-  /** The certificate of the authority that signed that of the server, in PEM. */
+  /** The certificate of the server, for `localhost`, in PEM; it signs itself. */
   readonly ca: string
   /** Changes entries by LDIF as the administrator. */
   modify(ldif: string): Promise<void>
@@ -46,8 +47,9 @@ export interface Slapd {
 export async function startSlapd(options: SlapdOptions): Promise<Slapd> {
   const folder = await mkdtemp(join(tmpdir(), 'muster-slapd-'))
   await mkdir(join(folder, 'data'))
-  const ca = await makeCertificates(folder)
-  const [port, tlsPort] = await freePorts()
+  const ca = makeCertificate(folder)
+  const port = await freePort()
+  const tlsPort = await freePort()
   await writeFile(join(folder, 'root.ldif'), options.root ?? 'dn:\nobjectClass: top\n')
   await writeFile(join(folder, 'directory.schema'), directorySchema)
   await writeFile(join(folder, 'slapd.conf'), configuration(folder, options))
@@ -101,8 +103,8 @@ function configuration(folder: string, options: SlapdOptions): string {
     'moduleload back_mdb',
     'moduleload memberof',
     'moduleload ppolicy',
-    `TLSCACertificateFile ${join(folder, 'ca.pem')}`,
-    `TLSCertificateFile ${join(folder, 'server.pem')}`,
+    `TLSCACertificateFile ${join(folder, 'server.crt')}`,
+    `TLSCertificateFile ${join(folder, 'server.crt')}`,
     `TLSCertificateKeyFile ${join(folder, 'server.key')}`,
     `rootDSE ${join(folder, 'root.ldif')}`,
     'sizelimit unlimited',
@@ -154,40 +156,4 @@ async function accepts(port: number): Promise<boolean> {
   } finally {
     socket.destroy()
   }
-}
-
-async function freePorts(): Promise<[number, number]> {
-  const servers = [createServer(), createServer()]
-  const ports = []
-  for (const server of servers) {
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const address = server.address()
-    ports.push(typeof address === 'object' && address !== null ? address.port : 0)
-  }
-  for (const server of servers) server.close()
-  return [ports[0] ?? 0, ports[1] ?? 0]
-}
-
-/** An authority and a certificate of it for localhost and 127.0.0.1. */
-async function makeCertificates(folder: string): Promise<string> {
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-  const file = (name: string): string => join(folder, name)
-  const openssl = (...options: readonly (readonly string[])[]): Promise<unknown> =>
-    run('openssl', options.flat())
-  await openssl(
-    ['req', '-x509', ...key, '-days', '2', '-subj', '/CN=Authority of a test'],
-    ['-keyout', file('ca.key'), '-out', file('ca.pem')],
-  )
-  await openssl(
-    ['req', ...key, '-subj', '/CN=localhost'],
-    ['-keyout', file('server.key'), '-out', file('server.csr')],
-  )
-  await writeFile(file('names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n')
-  await openssl(
-    ['x509', '-req', '-days', '2', '-in', file('server.csr'), '-extfile', file('names')],
-    ['-CA', file('ca.pem'), '-CAkey', file('ca.key'), '-CAcreateserial'],
-    ['-out', file('server.pem')],
-  )
-  return readFile(file('ca.pem'), 'utf8')
 }
