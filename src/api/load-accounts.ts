@@ -163,13 +163,16 @@ async function readBody(
   }
   // The other types cannot carry a file, so for a source that needs one there is nothing to read.
   if (takesFile) throw fileRequired(source)
-  if (type === null) return emptyForm
   const text = (await readSmallBody(request, smallBodyBytes)).toString('utf8')
+  if (type === null) {
+    if (text === '') return emptyForm
+    throw unsupported('The body has no content type.')
+  }
   const fields = type === json ? fieldsOfJson(text) : [...new URLSearchParams(text)]
   return { fields: new Map(fields), file: null }
 }
 
-/** The media type of the body in lower case; null when there is no body and no type. Throws 415 for what is not taken. */
+/** The media type of the body in lower case; null when there is no type and no length above 0. Throws 415 for what is not taken. */
 function mediaType(
   request: IncomingMessage,
 ): typeof multipart | typeof urlencoded | typeof json | null {
@@ -178,7 +181,8 @@ function mediaType(
     throw unsupported(`The content encoding "${label(encoding)}" is not taken here.`)
   }
   const header = request.headers['content-type']
-  if (header === undefined && announcedBytes(request) === 0) return null
+  // In chunks, a body may turn out to be empty.
+  if (header === undefined && (announcedBytes(request) ?? 0) === 0) return null
   const type = (header ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
   if (type === multipart || type === urlencoded || type === json) return type
   throw unsupported(
