@@ -6,6 +6,7 @@ import type { Connector } from './reader.ts'
 const builtIn: ReadonlyMap<string, () => Promise<Connector>> = new Map([
   ['postgresql', async () => (await import('./postgresql.ts')).postgresqlConnector],
   ['mysql', async () => (await import('./mysql.ts')).mysqlConnector],
+  ['scim', async () => (await import('./scim.ts')).scimConnector],
 ])
 
 /** The connector of a source. `packages`: modules of others (MUSTER_CONNECTORS), each exporting `connector`. */

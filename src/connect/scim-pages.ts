@@ -210,7 +210,7 @@ function readPage({ body, serverTimeMs, place }: ScimAnswer): ListPage {
   }
   const resources = list.map((resource: unknown): Resource => {
     const id = isJsonObject(resource) ? lookUp(resource, 'id') : null
-    if (!isJsonObject(resource) || typeof id !== 'string' || id === '') {
+    if (!isJsonObject(resource) || typeof id !== 'string' || !/^[^\0]*\S[^\0]*$/.test(id)) {
       throw notScim(place, 'answered with a resource that has no id')
     }
     return { id, body: resource }

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import express, { type Request } from 'express'
 import { SCIMMY, SCIMMYRouters } from 'scimmy-routers'
 
-const badge = 'urn:example:scim:schemas:extension:badge:2.0:User'
+const badge = 'urn:ietf:params:scim:schemas:extension:badge:2.0:User'
 const enterprise = 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User'
 
 /** A user as it is stored. */
@@ -128,11 +128,9 @@ export async function startScimServer(options: ScimServerOptions): Promise<ScimS
   })
   app.post('/token', express.urlencoded({ extended: false }), (request, response) => {
     if (!knowsClient(request, options.secretInForm === true)) {
-      response.status(401).json({
-        error: 'invalid_client',
-        // Some servers repeat what they were sent.
-        error_description: `the secret ${credentials.clientSecret} is wrong`,
-      })
+      // Some servers repeat what they were sent.
+      const sent = `${request.headers.authorization} ${JSON.stringify(request.body)}`
+      response.status(401).json({ error: 'invalid_client', error_description: `not: ${sent}` })
       return
     }
     issued += 1
