@@ -13,3 +13,6 @@ comment on column read_state.cursor is 'What the reader said, a JSON object in i
 comment on column read_state.seed is 'A hash of connector, settings and schema: after a change of these a delta would miss accounts, and everything is read.';
 comment on column read_state.run_number is 'The run whose effect it belongs to.';
 comment on column read_state.read_at is 'When that effect was written.';
+
+alter table run add column read jsonb;
+comment on column run.read is 'What was read of the system of a direct source: mode, proof that nothing is missing, records, bytes, sha256 and columns; null for uploads.';

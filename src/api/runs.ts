@@ -4,6 +4,7 @@ import { Type } from 'typebox'
 import { RequestError } from '../core/errors.ts'
 import { type ChangeKind, changeKinds } from '../core/plan.ts'
 import { rejectCodes } from '../core/source-record.ts'
+import { readModes } from '../core/source.ts'
 import { taskStates } from '../core/task.ts'
 import type { Task } from '../core/task.ts'
 import { countChanges, listChanges, type Change } from '../store/changes.ts'
@@ -24,6 +25,19 @@ const RunModel = Type.Object({
   fileName: nullable(Type.String({ description: 'What the client called the file.' })),
   bytes: nullable(Type.Integer({ description: 'The length of the upload.' })),
   sha256: nullable(Type.String({ description: 'The digest of the upload, 64 hex digits.' })),
+  read: nullable(
+    Type.Object(
+      {
+        mode: oneOf(readModes),
+        proof: Type.String({ description: 'What showed that nothing is missing.' }),
+        records: Type.Integer(),
+        bytes: Type.Integer({ description: 'The length of what was read, as CSV.' }),
+        sha256: Type.String(),
+        columns: Type.Array(Type.String()),
+      },
+      { description: 'What was read of the system of a direct source; null for uploads.' },
+    ),
+  ),
   phases: Type.Array(
     Type.Object({
       name: Type.String(),
@@ -134,6 +148,7 @@ function toModel(task: Task, run: Run): object {
     fileName: run.fileName,
     bytes: run.spoolBytes,
     sha256: run.spoolSha256,
+    read: run.read,
     phases: run.phases,
     counters: run.counters,
     verdict: run.verdict,

@@ -12,6 +12,18 @@ export interface Phase {
   readonly rows: number
 }
 
+/** What was read of the system of a direct source. */
+export interface RunRead {
+  readonly mode: 'full' | 'delta'
+  /** What proved that nothing was missing. */
+  readonly proof: string
+  readonly records: number
+  readonly bytes: number
+  /** 64 lower-case hex digits. */
+  readonly sha256: string
+  readonly columns: readonly string[]
+}
+
 /** A run as it is kept. */
 export interface Run {
   readonly id: string
@@ -27,13 +39,15 @@ export interface Run {
   readonly counters: Readonly<Record<string, unknown>>
   readonly verdict: Readonly<Record<string, unknown>> | null
   readonly baseline: boolean
+  /** What was read of a system; null for an upload. */
+  readonly read: RunRead | null
   readonly feedNumber: number | null
   readonly applied: string | null
 }
 
 const runColumns = `run.task_id, run.number, run.source_id, run.node, run.spool_file, run.spool_bytes,
   encode(run.spool_sha256, 'hex') as sha256, run.file_name, run.fields, run.phases, run.counters, run.verdict,
-  run.baseline, run.feed_number, run.applied_at`
+  run.baseline, run.read, run.feed_number, run.applied_at`
 
 function rowToRun(row: Row): Run {
   const applied = row['applied_at']
@@ -51,6 +65,7 @@ function rowToRun(row: Row): Run {
     counters: row['counters'] as Record<string, unknown>,
     verdict: row['verdict'] as Record<string, unknown> | null,
     baseline: row['baseline'] === true,
+    read: row['read'] as RunRead | null,
     feedNumber: row['feed_number'] as number | null,
     applied: applied instanceof Date ? applied.toISOString() : null,
   }
@@ -105,6 +120,7 @@ export interface RunChange {
   readonly stagedRows?: number
   readonly baseVersion?: number
   readonly baseline?: boolean
+  readonly read?: RunRead
 }
 
 /** Writes into the ledger; nothing happens when the attempt is not the current one any more. */
@@ -115,7 +131,7 @@ export async function updateRun(q: Queryable, lease: Lease, change: RunChange): 
     `update run set settings = coalesce($2::jsonb, settings), phases = coalesce($3::jsonb, phases),
        counters = coalesce($4::jsonb, counters), verdict = coalesce($5::jsonb, verdict),
        staged_rows = coalesce($6::bigint, staged_rows), base_version = coalesce($7::bigint, base_version),
-       baseline = coalesce($8::boolean, baseline)
+       baseline = coalesce($8::boolean, baseline), read = coalesce($10::jsonb, read)
      where task_id = $1::uuid and exists (select from task where id = $1::uuid and attempt = $9)`,
     [
       fromWireId(lease.taskId),
@@ -127,6 +143,7 @@ export async function updateRun(q: Queryable, lease: Lease, change: RunChange): 
       change.baseVersion ?? null,
       change.baseline ?? null,
       lease.fence,
+      json(change.read),
     ],
   )
 }
