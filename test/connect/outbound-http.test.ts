@@ -284,7 +284,9 @@ describe('broken answers', () => {
     const compressed = await serve((_, response) => {
       response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync('x'))
     })
-    expect(await told(textOf({ url: compressed.url }))).toEqual(['answer_broken', false])
+    const error = await errorOf(outbound().request({ url: compressed.url }))
+    expect([error.code, error.temporary]).toEqual(['answer_broken', false])
+    expect(error.message).toContain('gzip')
     const latin = await serve((request, response) => {
       response.writeHead(request.url === '/error' ? 500 : 200).end(Buffer.from([0x61, 0xe4]))
     })

@@ -173,12 +173,17 @@ describe('addresses', () => {
   })
 
   it('tries only the allowed addresses of a name, one after the other', async () => {
-    const addresses = ['169.254.169.254', '127.0.0.2', '127.0.0.1']
-    const several = outbound({ allowLoopback: true }, async () => addresses)
+    // The first would answer, and nothing listens on the second.
+    const other = createServer()
+    other.listen(port, '127.0.0.9')
+    await once(other, 'listening')
+    const addresses = ['127.0.0.9', '127.0.0.2', '127.0.0.1']
+    const policy = { allowLoopback: true, allowed: ['127.0.0.0/29'] }
+    const several = outbound(policy, async () => addresses)
     const socket = await several.connect({ host: 'several.example', port, tls: null })
-    // Nothing listens on the second one.
     expect(socket.remoteAddress).toBe('127.0.0.1')
     socket.destroy()
+    other.close()
   })
 
   it('reaches only what an allow-list names', async () => {
