@@ -1,5 +1,5 @@
 // What the tests of both kinds of SQL database share: readers on them, and what they read as plain values.
-import Papa from 'papaparse'
+import { parse } from 'csv-parse/sync'
 import { openOutbound } from '../../src/connect/outbound.ts'
 import type {
   Connector,
@@ -12,6 +12,7 @@ import type {
   ReadValue,
   WantedAttribute,
 } from '../../src/connect/reader.ts'
+import type { RunError } from '../../src/core/errors.ts'
 import type { Settings } from '../../src/core/setting.ts'
 
 /** Opens a reader that may reach this machine. */
@@ -79,11 +80,7 @@ export async function copyAll(
   const end = await reader.copy(request, async (bytes) => {
     blocks.push(Uint8Array.from(bytes))
   })
-  const { data } = Papa.parse<string[]>(Buffer.concat(blocks).toString('utf8'), {
-    header: false,
-    newline: '\n',
-  })
-  const rows = data.filter((cells) => cells.length === end.columns.length && cells.length > 0)
+  const rows: string[][] = parse(Buffer.concat(blocks))
   return {
     rows: rows.map((cells) =>
       Object.fromEntries(end.columns.map((name, at) => [name, cells[at] ?? ''])),
@@ -106,4 +103,15 @@ export function valuesOf(
 export function cursorAfter(end: ReadEnd): Cursor {
   if (end.cursor === null) throw new Error('there is no cursor')
   return end.cursor
+}
+
+/** The error that a work ends with; it is one itself when there is none. */
+export async function failureOf(work: () => Promise<unknown>): Promise<RunError> {
+  try {
+    await work()
+  } catch (error) {
+    if (error instanceof Error) return error as RunError
+    throw error
+  }
+  throw new Error('nothing was thrown')
 }
