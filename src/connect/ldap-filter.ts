@@ -42,10 +42,11 @@ function readFilter(text: string, start: number, depth: number): Part {
   if (depth > maxDepth) throw new FilterError(`is nested deeper than ${maxDepth} levels`)
   const at = skipSpace(text, start)
   if (text[at] !== '(') throw new FilterError(`has no "(" at character ${at + 1}`)
-  const sign = text[at + 1]
-  if (sign === '&' || sign === '|') return readSet(text, at + 2, sign === '&', depth)
+  const inside = skipSpace(text, at + 1)
+  const sign = text[inside]
+  if (sign === '&' || sign === '|') return readSet(text, inside + 1, sign === '&', depth)
   if (sign === '!') {
-    const inner = readFilter(text, at + 2, depth + 1)
+    const inner = readFilter(text, inside + 1, depth + 1)
     return { bytes: encode(tags.not, inner.bytes), end: expectClose(text, inner.end) }
   }
   const close = text.indexOf(')', at)

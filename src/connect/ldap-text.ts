@@ -41,7 +41,7 @@ export function fillTemplate(
  */
 export function foldDn(dn: string): string {
   // Nearly every DN of a server is in this form already but for its case.
-  if (!/[\\+"#]|[,=;] | [,=;]| {2}|^ | $/.test(dn)) return dn.toLowerCase()
+  if (!/[\\+"#;]|[,=] | [,=]| {2}|^ | $/.test(dn)) return dn.toLowerCase()
   return splitUnescaped(dn, ',;')
     .map((rdn) => splitUnescaped(rdn, '+').map(foldPair).toSorted().join('+'))
     .join(',')
