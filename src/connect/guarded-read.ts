@@ -59,7 +59,7 @@ function readLimits(settings: Settings): Limits {
   return {
     silenceMs: readInteger(settings, 'silenceSeconds', 180, 1, 86_400) * 1000,
     recordBytes: readInteger(settings, 'maximumRecordBytes', most, 1, most),
-    pageBytes: readInteger(settings, 'maximumPageBytes', 64 * mebibyte, 1, 1024 * mebibyte),
+    pageBytes: readInteger(settings, 'maximumPageBytes', 64 * mebibyte, 1, 128 * mebibyte),
   }
 }
 
