@@ -25,6 +25,28 @@ export async function openClient(url, clientId, clientSecret) {
     return text === '' ? null : JSON.parse(text)
   }
 
+  const loaded = async (submit) => {
+    const started = performance.now()
+    const task = await submit()
+    const accepted = performance.now()
+    for (;;) {
+      const status = await call('GET', `/v2025/task-status/${task.id}`)
+      if (status.completionStatus === null) {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        continue
+      }
+      if (!['SUCCESS', 'WARNING'].includes(status.completionStatus)) {
+        throw new Error(`the run failed: ${JSON.stringify(status.messages)}`)
+      }
+      return {
+        seconds: (performance.now() - started) / 1000,
+        uploadSeconds: (accepted - started) / 1000,
+        id: task.id,
+        attributes: status.attributes,
+      }
+    }
+  }
+
   return {
     call,
     /** Makes a delimited source with the columns of the generated file. */
@@ -45,26 +67,10 @@ export async function openClient(url, clientId, clientSecret) {
       return source.id
     },
     /** Uploads a file by load-accounts and waits for the end of the task; gives the seconds from the first byte. */
-    load: async (sourceId, path) => {
-      const started = performance.now()
-      const task = await upload(url, authorization, sourceId, path)
-      const accepted = performance.now()
-      for (;;) {
-        const status = await call('GET', `/v2025/task-status/${task.id}`)
-        if (status.completionStatus !== null) {
-          if (!['SUCCESS', 'WARNING'].includes(status.completionStatus)) {
-            throw new Error(`the run failed: ${JSON.stringify(status.messages)}`)
-          }
-          return {
-            seconds: (performance.now() - started) / 1000,
-            uploadSeconds: (accepted - started) / 1000,
-            id: task.id,
-            attributes: status.attributes,
-          }
-        }
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      }
-    },
+    load: (sourceId, path) => loaded(() => upload(url, authorization, sourceId, path)),
+    /** Starts a run of a direct source by load-accounts and waits for its end. */
+    loadDirect: (sourceId) =>
+      loaded(async () => (await call('POST', `/v2025/sources/${sourceId}/load-accounts`)).task),
     /** Calls an endpoint over and over until `stop`; gives the latencies in milliseconds. */
     probe: (path) => {
       const latencies = []

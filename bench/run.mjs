@@ -1,18 +1,28 @@
 // The benchmark: B and Muster side by side, in one run, on one server with the same settings. Prints ratios to B.
-// node bench/run.mjs [--rows 100000,1000000] [--write]   (--write also puts the table into docs/performance.md)
-import { fork } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+// node bench/run.mjs [--rows 100000,1000000] [--readers ldap,postgresql,mariadb,scim,saas] [--reader-rows 1000000] [--write]
+// `--rows` alone measures files, `--readers` alone readers (`all` of them, or some), neither measures both. --write also
+// puts the tables into docs/performance.md.
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openClient } from './client.mjs'
 import { generate } from './generate.mjs'
+import { benchmarkReaders } from './readers.mjs'
+import { phaseSeconds, startServer } from './start.mjs'
 import { connect, measureB, peakMemory, percentile, resetPeak, watchPostgres } from './measure.mjs'
 
 const { values: options } = parseArgs({
-  options: { rows: { type: 'string', default: '100000,1000000' }, write: { type: 'boolean' } },
+  options: {
+    rows: { type: 'string' },
+    readers: { type: 'string' },
+    'reader-rows': { type: 'string', default: '1000000' },
+    write: { type: 'boolean' },
+  },
 })
+const both = options.rows === undefined && options.readers === undefined
+const rowCounts = both ? '100000,1000000' : options.rows
+const readers = both ? 'all' : options.readers
 
 const aims = { 'first load': 1.5, 'identical reload': 0.5, '1 % changed': 0.75 }
 
@@ -20,8 +30,14 @@ const folder = await mkdtemp(join(tmpdir(), 'muster-bench-'))
 await chmod(folder, 0o755)
 try {
   const tables = []
-  for (const rows of options.rows.split(',').map(Number)) tables.push(await benchmark(rows))
-  if (options.write) await writeTables(tables)
+  for (const rows of rowCounts?.split(',').map(Number) ?? []) tables.push(await benchmark(rows))
+  const only = readers === 'all' ? [] : (readers?.split(',') ?? [])
+  const lines =
+    readers === undefined ? [] : await benchmarkReaders(Number(options['reader-rows']), only)
+  if (options.write) {
+    if (tables.length > 0) await writeResults('results', tables.map(tableOf))
+    if (lines.length > 0) await writeResults('readers', [tableOfReaders(lines)])
+  }
 } finally {
   await rm(folder, { recursive: true, force: true })
 }
@@ -75,13 +91,7 @@ async function benchmark(rows) {
         aim: aims[name] ?? null,
         nodeMb: peakMemory(server.pid),
         postgresMb: postgres.stop(),
-        phases: [
-          `upload ${load.uploadSeconds.toFixed(2)}`,
-          ...run.phases.map(
-            (phase) =>
-              `${phase.name.toLowerCase()} ${((Date.parse(phase.ended) - Date.parse(phase.started)) / 1000).toFixed(2)}`,
-          ),
-        ].join(', '),
+        phases: [`upload ${load.uploadSeconds.toFixed(2)}`, ...phaseSeconds(run)].join(', '),
       })
       print(lines.at(-1))
     }
@@ -116,36 +126,6 @@ async function probeDuringLoad(client, sourceId, paths) {
   }))
 }
 
-async function startServer(dataDir) {
-  const clientId = 'bench'
-  const clientSecret = randomBytes(24).toString('hex')
-  const child = fork(new URL('./server.mjs', import.meta.url), {
-    env: {
-      ...process.env,
-      MUSTER_DATA_DIR: dataDir,
-      MUSTER_PORT: '0',
-      MUSTER_LOG_LEVEL: 'warn',
-      MUSTER_CLIENT_ID: clientId,
-      MUSTER_CLIENT_SECRET: clientSecret,
-    },
-  })
-  const exited = new Promise((resolve) => child.once('exit', resolve))
-  const url = await new Promise((resolve, reject) => {
-    child.once('message', (message) => resolve(message.url))
-    child.once('exit', (code) => reject(new Error(`the server ended with ${code}`)))
-  })
-  return {
-    url,
-    clientId,
-    clientSecret,
-    pid: child.pid,
-    stop: async () => {
-      child.send('stop')
-      await exited
-    },
-  }
-}
-
 function print(line) {
   const aim = line.aim === null ? '' : ` (aim ${line.aim} B)`
   console.log(
@@ -162,37 +142,50 @@ function printLatencies(latencies) {
   }
 }
 
-/** Puts the tables between the marks of docs/performance.md. */
-async function writeTables(tables) {
+/** Puts tables between two marks of docs/performance.md. */
+async function writeResults(mark, tables) {
   const path = new URL('../docs/performance.md', import.meta.url)
   const page = await readFile(path, 'utf8')
   const [cpu] = cpus()
   const machine = `${new Date().toISOString().slice(0, 10)} · ${cpus().length} cores (${cpu?.model.trim() ?? 'unknown'}), ${Math.round(totalmem() / 2 ** 30)} GiB · Node ${process.version} · embedded PostgreSQL 18`
-  const text = tables.map(({ rows, lines, latencies }) => {
-    const body = lines.map(
-      (line) =>
-        `| ${line.name} | ${line.b.toFixed(2)} s | ${line.seconds.toFixed(2)} s | **${line.ratio.toFixed(2)} B** | ${line.aim === null ? '–' : `≤ ${line.aim} B`} | ${line.nodeMb} MB | ${line.postgresMb} MB | ${line.phases} |`,
-    )
-    const reads = latencies.map(
-      ({ name, calls, p50, p99 }) =>
-        `| ${name} | ${p50.toFixed(1)} ms | ${p99.toFixed(1)} ms | ${calls} |`,
-    )
-    return [
-      `### ${rows.toLocaleString('en')} accounts`,
-      '',
-      '| step | B | Muster | ratio | aim | Node, peak | PostgreSQL, peak | seconds by phase |',
-      '| --- | --- | --- | --- | --- | --- | --- | --- |',
-      ...body,
-      '',
-      '| read while runs applied | p50 | p99 | calls |',
-      '| --- | --- | --- | --- |',
-      ...reads,
-    ].join('\n')
-  })
-  const marked = /<!-- results -->[\s\S]*<!-- end of results -->/
-  const results = `<!-- results -->\n\n${machine}\n\n${text.join('\n\n')}\n\n<!-- end of results -->`
+  const marked = new RegExp(`<!-- ${mark} -->[\\s\\S]*<!-- end of ${mark} -->`)
+  const results = `<!-- ${mark} -->\n\n${machine}\n\n${tables.join('\n\n')}\n\n<!-- end of ${mark} -->`
   await writeFile(
     path,
     page.replace(marked, () => results),
   )
+}
+
+function tableOf({ rows, lines, latencies }) {
+  const body = lines.map(
+    (line) =>
+      `| ${line.name} | ${line.b.toFixed(2)} s | ${line.seconds.toFixed(2)} s | **${line.ratio.toFixed(2)} B** | ${line.aim === null ? '–' : `≤ ${line.aim} B`} | ${line.nodeMb} MB | ${line.postgresMb} MB | ${line.phases} |`,
+  )
+  const reads = latencies.map(
+    ({ name, calls, p50, p99 }) =>
+      `| ${name} | ${p50.toFixed(1)} ms | ${p99.toFixed(1)} ms | ${calls} |`,
+  )
+  return [
+    `### ${rows.toLocaleString('en')} accounts`,
+    '',
+    '| step | B | Muster | ratio | aim | Node, peak | PostgreSQL, peak | seconds by phase |',
+    '| --- | --- | --- | --- | --- | --- | --- | --- |',
+    ...body,
+    '',
+    '| read while runs applied | p50 | p99 | calls |',
+    '| --- | --- | --- | --- |',
+    ...reads,
+  ].join('\n')
+}
+
+function tableOfReaders(lines) {
+  const body = lines.map(
+    (line) =>
+      `| ${line.name} | ${line.rows.toLocaleString('en')} | ${line.reference}: ${line.referenceSeconds.toFixed(2)} s | ${line.seconds.toFixed(2)} s | **${line.ratio.toFixed(2)}** | ${line.aim === null ? '–' : `≤ ${line.aim}`} | ${line.nodeMb} MB | ${line.phases} |`,
+  )
+  return [
+    '| reader | accounts | against | Muster | ratio | aim | Node, peak | seconds by phase |',
+    '| --- | --- | --- | --- | --- | --- | --- | --- |',
+    ...body,
+  ].join('\n')
 }

@@ -4,8 +4,11 @@ import type { Connector } from './reader.ts'
 
 /** Built-in connectors by the value of `connector` of their sources. Drivers are loaded only where they are used. */
 const builtIn: ReadonlyMap<string, () => Promise<Connector>> = new Map([
+  ['ldap', async () => (await import('./ldap.ts')).ldapConnector],
+  ['active-directory', async () => (await import('./ldap.ts')).activeDirectoryConnector],
   ['postgresql', async () => (await import('./postgresql.ts')).postgresqlConnector],
   ['mysql', async () => (await import('./mysql.ts')).mysqlConnector],
+  ['saas', async () => (await import('./saas.ts')).saasConnector],
   ['scim', async () => (await import('./scim.ts')).scimConnector],
 ])
 
