@@ -4,6 +4,7 @@ import { columnTwice } from './sql-columns.ts'
 import {
   isBrokenConnection,
   isCertificateError,
+  noCommonTls,
   said,
   sqlError,
   type SqlTrouble,
@@ -92,9 +93,11 @@ export function mysqlFailure(error: unknown): RunError {
   const code = error instanceof Error ? String(Reflect.get(error, 'code') ?? '') : ''
   const number: unknown = error instanceof Error ? Reflect.get(error, 'errno') : undefined
   const message = error instanceof Error ? said(error.message) : 'an unknown error'
-  if (isCertificateError(code) || isCertificateError(causeCode(error))) {
+  if (isCertificateError(code)) {
     return sqlError('certificate_refused', `${sentences.certificate_refused}: ${message}.`, error)
   }
+  // The driver puts this code over that of Node.
+  if (code === 'HANDSHAKE_SSL_ERROR') return handshakeFailure(message, error)
   if (code === 'HANDSHAKE_NO_SSL_SUPPORT') {
     return sqlError('tls_unavailable', `${sentences.tls_unavailable}.`, error)
   }
@@ -109,9 +112,10 @@ export function mysqlFailure(error: unknown): RunError {
   return sqlError('connection_lost', `The conversation with the server failed: ${message}.`, error)
 }
 
-function causeCode(error: unknown): string {
-  const cause = error instanceof Error ? error.cause : undefined
-  return cause instanceof Error ? String(Reflect.get(cause, 'code') ?? '') : ''
+function handshakeFailure(message: string, cause: unknown): RunError {
+  return /certificate|altnames/i.test(message)
+    ? sqlError('certificate_refused', `${sentences.certificate_refused}: ${message}.`, cause)
+    : noCommonTls(message, cause)
 }
 
 function serverFailure(number: number, message: string, cause: unknown): RunError {

@@ -133,21 +133,12 @@ function login(connection: mysql.Connection, socket: Socket, timeoutMs: number):
 }
 
 /** Runs a statement of ours. */
-function run(
-  connection: mysql.Connection,
-  text: string,
-): Promise<{
-  readonly rows: readonly (readonly unknown[])[]
-  readonly fields: readonly mysql.FieldPacket[]
-}> {
+function run(connection: mysql.Connection, text: string): Promise<readonly (readonly unknown[])[]> {
   return new Promise((resolve, reject) => {
-    connection.query<mysql.RowDataPacket[][]>(
-      { sql: text, rowsAsArray: true },
-      (error, rows, fields) => {
-        if (error === null) resolve({ rows: Array.isArray(rows) ? rows : [], fields: fields ?? [] })
-        else reject(error)
-      },
-    )
+    connection.query<mysql.RowDataPacket[][]>({ sql: text, rowsAsArray: true }, (error, rows) => {
+      if (error === null) resolve(Array.isArray(rows) ? rows : [])
+      else reject(error)
+    })
   })
 }
 
@@ -156,7 +147,7 @@ function run(
  * changes nothing and comes to an end is ours.
  */
 async function beginReading(connection: mysql.Connection, settings: SqlSettings): Promise<void> {
-  const { rows } = await run(connection, 'select version()')
+  const rows = await run(connection, 'select version()')
   const isMariadb = String(rows[0]?.[0]).toLowerCase().includes('mariadb')
   const seconds = settings.statementTimeoutSeconds
   const own = [
@@ -180,16 +171,23 @@ async function beginReading(connection: mysql.Connection, settings: SqlSettings)
 async function readFacts(
   connection: mysql.Connection,
 ): Promise<Readonly<Record<string, string | number | boolean>>> {
-  const { rows } = await run(connection, 'select version(), database(), current_user()')
+  const rows = await run(connection, 'select version(), database(), current_user()')
   const [version, database, user] = rows[0] ?? []
   return { version: String(version), database: String(database), user: String(user) }
 }
 
-/** Asks for no row at all: the server parses the query, looks at rights and names, and describes the columns. */
-async function describeQuery(
-  connection: mysql.Connection,
-  query: string,
-): Promise<readonly SqlColumn[]> {
-  const { fields } = await run(connection, `select * from ${derived(query)} limit 0`)
-  return describeFields(fields)
+/**
+ * Prepares the query and runs nothing: the server parses it, looks at rights and names, and describes the columns. (With
+ * `limit 0` MariaDB still called functions that stand in the query without a table.)
+ */
+function describeQuery(connection: mysql.Connection, query: string): Promise<readonly SqlColumn[]> {
+  return new Promise((resolve, reject) => {
+    connection.prepare(`select * from ${derived(query)}`, (error, statement) => {
+      if (error !== null) return reject(error)
+      // The types of the driver leave it out.
+      const columns: unknown = Reflect.get(statement, 'columns')
+      statement.close()
+      resolve(describeFields(Array.isArray(columns) ? columns : []))
+    })
+  })
 }

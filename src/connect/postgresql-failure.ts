@@ -4,6 +4,7 @@ import { columnTwice } from './sql-columns.ts'
 import {
   isBrokenConnection,
   isCertificateError,
+  noCommonTls,
   said,
   sqlError,
   type SqlTrouble,
@@ -24,6 +25,7 @@ export function postgresqlFailure(error: unknown): RunError {
       error,
     )
   }
+  if (code.startsWith('ERR_SSL_') || code === 'EPROTO') return noCommonTls(message, error)
   if (message.includes('does not support SSL')) {
     return sqlError('tls_unavailable', 'The server does not offer TLS.', error)
   }

@@ -61,6 +61,15 @@ export function isCertificateError(code: string): boolean {
   )
 }
 
+/** The error of a handshake that fails, though not for the certificate. */
+export function noCommonTls(message: string, cause: unknown): RunError {
+  return sqlError(
+    'tls_unavailable',
+    `The server and Muster have no TLS in common: ${message}.`,
+    cause,
+  )
+}
+
 /** Whether an error of Node says that the connection broke. */
 export function isBrokenConnection(code: string): boolean {
   return ['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTCONN', 'ERR_STREAM_DESTROYED'].includes(code)
