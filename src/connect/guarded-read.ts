@@ -120,7 +120,7 @@ function checkPage(page: unknown, request: ReadRequest, limits: Limits, before: 
         'record_too_long',
         `Record ${before + index + 1} is longer than ${limits.recordBytes} bytes.`,
         {
-          hint: 'Leave the attribute that is so long out of the schema, or raise maximumRecordBytes of the source.',
+          hint: 'Leave the attribute that is so long out of the schema, or raise maximumRecordBytes of the source (16 MiB at most).',
         },
       )
     }
