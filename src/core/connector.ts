@@ -1,6 +1,10 @@
 // The kinds of connector that Muster knows, and what ISC clients read of a source of each kind (contract.md section 2.2).
 import type { ConnectorDescription, DescribedSchema } from './description.ts'
+import { activeDirectoryKind, ldapKind } from './ldap-kind.ts'
+import { saasKind } from './saas-kind.ts'
+import { scimKind } from './scim-kind.ts'
 import { delimitedConnector } from './source.ts'
+import { mysqlKind, postgresqlKind } from './sql-kind.ts'
 
 /** What the kind decides about a source. */
 export interface ConnectorKind {
@@ -30,7 +34,14 @@ const delimited: ConnectorKind = {
 }
 
 /** The connectors that are part of Muster. */
-const builtIn: readonly ConnectorDescription[] = []
+const builtIn: readonly ConnectorDescription[] = [
+  ldapKind,
+  activeDirectoryKind,
+  postgresqlKind,
+  mysqlKind,
+  scimKind,
+  saasKind,
+]
 
 /** What clients of ISC know the built-in connectors by. */
 const usualNames: Readonly<

@@ -103,6 +103,23 @@ describe('a source that is read directly', () => {
     expect((await server.call('PUT', url, account)).status).toBe(200)
   })
 
+  it('has schemas that Muster takes back as it gave them, whatever built-in kind it is of', async () => {
+    for (const connector of ['ldap', 'active-directory', 'postgresql', 'mysql', 'scim', 'saas']) {
+      const { body: source } = await make({ connector })
+      expect([connector, source.features.length > 0]).toEqual([connector, true])
+      const { body: schemas } = await server.call('GET', `/v2025/sources/${source.id}/schemas`)
+      expect(schemas).toMatchObject([{ name: 'account' }, { name: 'group' }])
+      for (const schema of schemas) {
+        expect(schema.identityAttribute).not.toBeNull()
+        const url = `/v2025/sources/${source.id}/schemas/${schema.id}`
+        const put = await server.call('PUT', url, schema)
+        expect([connector, schema.name, put.status]).toEqual([connector, schema.name, 200])
+      }
+      const linked = schemas[0].attributes.filter((one: { isGroup: boolean }) => one.isGroup)
+      expect([connector, linked.length]).toEqual([connector, 1])
+    }
+  })
+
   it('has the type that ISC shows for its kind, unless the client gives one', async () => {
     for (const [connector, type] of [
       ['ldap', 'OpenLDAP - Direct'],
