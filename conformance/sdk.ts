@@ -11,6 +11,8 @@ import {
   AccountsBetaApi,
   AccountsV2024Api,
   Configuration,
+  type ResourceObjectsResponseBeta,
+  type ResourceObjectsResponseV2024,
   type LoadAccountsTaskBeta,
   type LoadAccountsTaskV2024,
   type Schema,
@@ -18,10 +20,14 @@ import {
   type SchemaV2024,
   type Source,
   type SourceBeta,
+  type SourceHealthDto,
+  type SourceHealthDtoV2024,
   type SourceV2024,
   SourcesApi,
   SourcesBetaApi,
   SourcesV2024Api,
+  type StatusResponseBeta,
+  type StatusResponseV2024,
   TaskManagementBetaApi,
   TaskManagementV2024Api,
   type TaskStatusBeta,
@@ -41,6 +47,9 @@ type AnySchema = Schema | SchemaBeta | SchemaV2024
 type AnyAccount = Account | AccountBeta | AccountV2024
 type AnyTask = TaskStatusBeta | TaskStatusV2024
 type AnyLoad = LoadAccountsTaskBeta | LoadAccountsTaskV2024
+type AnyStatus = StatusResponseBeta | StatusResponseV2024
+type AnyObjects = ResourceObjectsResponseBeta | ResourceObjectsResponseV2024
+type AnyHealth = SourceHealthDto | SourceHealthDtoV2024
 type AnyAggregation = AccountAggregationStatusBeta | AccountAggregationStatusV2024
 
 /** One operation of a JSON Patch with a plain value. */
@@ -57,6 +66,12 @@ export interface Page {
   readonly count?: boolean
   readonly filters?: string
   readonly sorters?: string
+}
+
+/** What peek-resource-objects is asked for. */
+export interface PeekRequest {
+  readonly objectType?: string
+  readonly maxCount?: number
 }
 
 /** What every prefix of the SDK has. */
@@ -78,6 +93,8 @@ export interface Sdk {
   readonly deleteSchema: (sourceId: string, id: string) => Promise<Answer<unknown>>
   readonly listAccounts: (page: Page) => Promise<Answer<AnyAccount[]>>
   readonly getAccount: (id: string) => Promise<Answer<AnyAccount>>
+  /** Not on `/beta`. */
+  readonly getSourceHealth?: (sourceId: string) => Promise<Answer<AnyHealth>>
 }
 
 /** What the prefixes with aggregation have on top. */
@@ -90,6 +107,10 @@ export interface AggregatingSdk extends Sdk {
   readonly getTask: (id: string) => Promise<Answer<AnyTask>>
   readonly listTasks: (page: Page) => Promise<Answer<AnyTask[]>>
   readonly pendingTasks: () => Promise<Answer<AnyTask[]>>
+  readonly testConnection: (sourceId: string) => Promise<Answer<AnyStatus>>
+  readonly testConfiguration: (sourceId: string) => Promise<Answer<AnyStatus>>
+  readonly pingCluster: (sourceId: string) => Promise<Answer<AnyStatus>>
+  readonly peek: (sourceId: string, request: PeekRequest) => Promise<Answer<AnyObjects>>
 }
 
 /** The configuration of the SDK for a target; it fetches its token at once, by a multipart form. */
@@ -134,6 +155,7 @@ export function v3(configuration: Configuration): Sdk {
     deleteSchema: (sourceId, schemaId) => sources.deleteSourceSchema({ sourceId, schemaId }),
     listAccounts: (page) => accounts.listAccounts(page),
     getAccount: (id) => accounts.getAccount({ id }),
+    getSourceHealth: (sourceId) => sources.getSourceHealth({ sourceId }),
   }
 }
 
@@ -166,6 +188,11 @@ export function beta(configuration: Configuration): AggregatingSdk {
     getTask: (id) => tasks.getTaskStatus({ id }),
     listTasks: (page) => tasks.getTaskStatusList(page),
     pendingTasks: () => tasks.getPendingTasks(),
+    testConnection: (sourceId) => sources.testSourceConnection({ sourceId }),
+    testConfiguration: (sourceId) => sources.testSourceConfiguration({ sourceId }),
+    pingCluster: (sourceId) => sources.pingCluster({ sourceId }),
+    peek: (sourceId, resourceObjectsRequestBeta) =>
+      sources.peekResourceObjects({ sourceId, resourceObjectsRequestBeta }),
   }
 }
 
@@ -198,5 +225,11 @@ export function v2024(configuration: Configuration): AggregatingSdk {
     getTask: (id) => tasks.getTaskStatus({ id }),
     listTasks: (page) => tasks.getTaskStatusList(page),
     pendingTasks: () => tasks.getPendingTasks(),
+    testConnection: (sourceId) => sources.testSourceConnection({ sourceId }),
+    testConfiguration: (sourceId) => sources.testSourceConfiguration({ sourceId }),
+    pingCluster: (sourceId) => sources.pingCluster({ sourceId }),
+    peek: (sourceId, resourceObjectsRequestV2024) =>
+      sources.peekResourceObjects({ sourceId, resourceObjectsRequestV2024 }),
+    getSourceHealth: (sourceId) => sources.getSourceHealth({ sourceId }),
   }
 }
