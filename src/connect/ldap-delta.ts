@@ -59,14 +59,23 @@ function planByTime(cursor: Cursor | null, about: string): Delta {
   return {
     filter: since === null ? null : `(modifyTimestamp>=${since})`,
     next: (latest, groups) => {
-      // The server's clock alone counts: at the begin of this read it stood no later than at the latest change that was
-      // read less the time that the read took.
-      const seconds = Math.ceil((performance.now() - began) / 1000) + overlapSeconds
-      const computed = latest === null ? null : secondsBefore(latest, seconds)
-      const next = later(since, computed)
+      const next = nextSince(since, latest, performance.now() - began)
       return next === null ? null : { by: 'modifyTimestamp', since: next, about, groups }
     },
   }
+}
+
+/**
+ * The time from which the next delta reads. The clock of the server alone counts: at the begin of a read it stood no later
+ * than at the latest change that was read less the time that the read took.
+ */
+export function nextSince(
+  since: string | null,
+  latest: string | null,
+  tookMs: number,
+): string | null {
+  const seconds = Math.ceil(tookMs / 1000) + overlapSeconds
+  return later(since, latest === null ? null : secondsBefore(latest, seconds))
 }
 
 async function planByNumber(
@@ -99,7 +108,7 @@ export function later(one: string | null, other: string | null): string | null {
 }
 
 /** A GeneralizedTime so many seconds earlier; null when it is none. */
-export function secondsBefore(time: string, seconds: number): string | null {
+function secondsBefore(time: string, seconds: number): string | null {
   const parts = /^(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})(?:[.,]\d+)?Z$/.exec(time)
   if (parts === null) return null
   const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = parts

@@ -83,22 +83,28 @@ async function* readPlace(
 ): AsyncGenerator<Page, boolean> {
   const { scope, filter, join } = place
   let left = place.limit
+  const few: RawEntry[] = []
   for (const base of place.bases) {
     const search = { base, scope, filter, attributes: shape.attributes, limit: left }
     const pages = searchPages(session, search)
     for (;;) {
       const { value, done } = await pages.next()
-      if (done === true) {
-        if (!value.complete) return false
-        break
+      if (done === true) break
+      if (left === null) {
+        const groups = await join(value)
+        yield { records: value.map((entry) => shape.record(entry, groups)) }
+      } else {
+        left -= value.length
+        few.push(...value)
       }
-      const groups = await join(value)
-      if (left !== null) left -= value.length
-      yield { records: value.map((entry) => shape.record(entry, groups)) }
     }
-    if (left !== null && left <= 0) return false
+    if (left !== null && left <= 0) break
   }
-  return true
+  if (left === null) return true
+  // Joined at the end: a search for groups between two pages would take the place of the search they belong to.
+  const groups = await join(few)
+  yield { records: few.map((entry) => shape.record(entry, groups)) }
+  return false
 }
 
 /** Entries that were deleted; Active Directory keeps their id for some months. */

@@ -35,22 +35,19 @@ export interface Search {
   readonly limit: number | null
 }
 
-/** How a search ended. */
-export interface SearchEnd {
-  /** Whether the server said that there is nothing more. */
-  readonly complete: boolean
-}
-
 interface SearchPage {
   readonly entries: RawEntry[]
   readonly result: LdapResult
 }
 
-/** The pages of a search. Throws when the server does not come to a proven end, but for a limit that was reached. */
+/**
+ * The pages of a search. It returns when the server proved that there is nothing more, or the limit is reached, and throws
+ * otherwise.
+ */
 export async function* searchPages(
   session: Session,
   search: Search,
-): AsyncGenerator<RawEntry[], SearchEnd> {
+): AsyncGenerator<RawEntry[], void> {
   const { limit } = search
   const size = limit === null ? session.pageSize : Math.min(session.pageSize, limit)
   const decode = entryDecoder(search.attributes, session.oddities)
@@ -68,7 +65,7 @@ export async function* searchPages(
     }
     await fillRanges(session, search, entries)
     yield left < 0 ? entries.slice(0, left) : entries
-    if (cookie === null || left <= 0) return { complete: cookie === null && left >= 0 }
+    if (cookie === null || left <= 0) return
   }
 }
 

@@ -17,7 +17,7 @@ import {
   toIsoTime,
   toSid,
 } from '../../src/connect/ldap-values.ts'
-import { secondsBefore } from '../../src/connect/ldap-delta.ts'
+import { nextSince } from '../../src/connect/ldap-delta.ts'
 import { readSettings } from '../../src/connect/ldap-settings.ts'
 
 const hex = (filter: string): string => encodeFilter(filter).toString('hex')
@@ -197,6 +197,21 @@ describe('settings', () => {
   })
 })
 
+describe('the begin of the next delta', () => {
+  it('lies before the begin of this read by the clock of the server', () => {
+    // A read of 9.2 s that saw a change at 00:00:10 began at 00:00:00 there, and 60 s are for stragglers.
+    expect(nextSince(null, '20261122000010Z', 9_200)).toBe('20261121235900Z')
+    expect(nextSince(null, '20261122000010.5Z', 0)).toBe('20261121235910Z')
+  })
+
+  it('never moves back, and stays when nothing was read', () => {
+    expect(nextSince('20261122000000Z', '20261122000010Z', 0)).toBe('20261122000000Z')
+    expect(nextSince('20261122000000Z', null, 0)).toBe('20261122000000Z')
+    expect(nextSince(null, null, 0)).toBe(null)
+    expect(nextSince(null, 'yesterday', 0)).toBe(null)
+  })
+})
+
 describe('values', () => {
   it('are read as the ids that people know', () => {
     const guid = Buffer.from('33221100554477668899aabbccddeeff', 'hex')
@@ -220,7 +235,6 @@ describe('values', () => {
     expect(toIsoTime('0')).toBe(null)
     expect(toIsoTime('9223372036854775807')).toBe(null)
     expect(toIsoTime('2026-11-22')).toBe('2026-11-22')
-    expect(secondsBefore('20261122000010Z', 70)).toBe('20261121235900Z')
   })
 
   it('tell whether an account is disabled or locked', () => {

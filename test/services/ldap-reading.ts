@@ -103,7 +103,7 @@ export const tree = [
   ),
 ].join('')
 
-/** A person; its entryUUID is made of its number. */
+/** A person, long unchanged but for the first one; its entryUUID is made of its number. */
 export function person(
   number: number,
   more: Record<string, string | readonly string[]> = {},
@@ -115,6 +115,7 @@ export function person(
     cn: `Person ${number}`,
     sn: `Family${number}`,
     entryUUID: uuidOf(number),
+    modifyTimestamp: number === 0 ? '20260101000000Z' : '20250101000000Z',
     ...more,
   })
 }
