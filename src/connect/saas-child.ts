@@ -127,16 +127,24 @@ function notStarted(cause: Error): RunError {
   })
 }
 
-/** The limits of the system besides those of Node: CPU time, no file may grow, no core file. */
+/**
+ * The limits of the system besides those of Node: CPU time, no file may grow, no core file. Where setpriv can do it
+ * (util-linux), the child ends with the thread that started it, whatever becomes of that thread.
+ */
+const limitingScript = `
+ulimit -c 0; ulimit -f 0; ulimit -t ${cpuLimitSeconds}
+if setpriv --pdeathsig KILL true 2>/dev/null; then exec setpriv --pdeathsig KILL "$0" "$@"; fi
+exec "$0" "$@"
+`
+
 function limited(command: string, given: readonly string[]): [string, readonly string[]] {
   if (process.platform === 'win32') return [command, given]
-  const script = `ulimit -c 0; ulimit -f 0; ulimit -t ${cpuLimitSeconds}; exec "$0" "$@"`
-  return ['/bin/sh', ['-c', script, command, ...given]]
+  return ['/bin/sh', ['-c', limitingScript, command, ...given]]
 }
 
 function nodeArguments(copy: BundleCopy, limits: ChildLimits): readonly string[] {
   return [
-    permissionFlag(process.versions.node),
+    ...permissionFlags(process.versions.node),
     `--allow-fs-read=${copy.folder}/*`,
     `--allow-fs-read=${copy.runner}`,
     // The heap is not all that counts; the rest of the limit is for buffers and Node itself.
@@ -148,11 +156,12 @@ function nodeArguments(copy: BundleCopy, limits: ChildLimits): readonly string[]
   ]
 }
 
-/** The permission model lost its "experimental" in 22.13 and 23.5. */
-export function permissionFlag(version: string): string {
+/** The permission model lost its "experimental" in 22.13 and 23.5, and refuses the network too from 25 on. */
+export function permissionFlags(version: string): readonly string[] {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   const settled = major >= 24 || (major === 23 && minor >= 5) || (major === 22 && minor >= 13)
-  return settled ? '--permission' : '--experimental-permission'
+  if (!settled) return ['--experimental-permission']
+  return major >= 25 ? ['--permission', '--allow-net'] : ['--permission']
 }
 
 function exitOf(child: ChildProcess): Promise<Omit<ChildExit, 'printed' | 'heapFull'>> {

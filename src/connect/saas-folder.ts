@@ -18,6 +18,8 @@ import { limitError } from './saas-errors.ts'
 
 const bytesLimit = 512 << 20
 const filesLimit = 20_000
+/** Copies are named after the process that made them. */
+const copyName = 'muster-connector-'
 
 /** A copy of a bundle that a child process may read and nothing else. */
 export interface BundleCopy {
@@ -35,7 +37,8 @@ export interface BundleCopy {
  */
 export async function copyBundle(root: string, file: string): Promise<BundleCopy> {
   const source = await findBundle(root, file)
-  const top = await mkdtemp(join(tmpdir(), 'muster-connector-'))
+  await removeOrphans()
+  const top = await mkdtemp(join(tmpdir(), `${copyName}${process.pid}-`))
   const remove = (): Promise<void> => rm(top, { recursive: true, force: true })
   try {
     // Root hands it to a user without rights, who may read and not write.
@@ -51,6 +54,26 @@ export async function copyBundle(root: string, file: string): Promise<BundleCopy
   } catch (error) {
     await remove()
     throw error
+  }
+}
+
+/** Removes the copies of processes that were killed. */
+async function removeOrphans(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const owner = name.startsWith(copyName) ? Number.parseInt(name.slice(copyName.length), 10) : 0
+    // Copies of other users stay: they are not ours to remove.
+    if (owner > 0 && !isAlive(owner)) {
+      await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => undefined)
+    }
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return Reflect.get(Object(error), 'code') !== 'ESRCH'
   }
 }
 

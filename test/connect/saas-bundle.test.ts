@@ -3,9 +3,10 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Settings } from '../../src/core/setting.ts'
-import { permissionFlag } from '../../src/connect/saas-child.ts'
+import { permissionFlags } from '../../src/connect/saas-child.ts'
 import { saasConnector } from '../../src/connect/saas.ts'
 import { buildBundles, drain, openTools, removeBundles, using, wish } from './saas-support.ts'
 
@@ -187,18 +188,31 @@ describe('the path of a bundle', () => {
     expect(String(error)).toContain(words)
   })
 
-  it('leaves no copy behind', async () => {
-    const before = (await readdir(tmpdir())).filter((name) => name.startsWith('muster-connector-'))
+  it('leaves no copy behind, not even that of a process that was killed', async () => {
+    const killed = join(tmpdir(), 'muster-connector-4194999-test')
+    await mkdir(killed, { recursive: true })
     await readAll(bundle('directory'))
-    const after = (await readdir(tmpdir())).filter((name) => name.startsWith('muster-connector-'))
-    expect(after).toEqual(before)
+    const left = (await readdir(tmpdir())).filter(
+      (name) => name.startsWith(`muster-connector-${process.pid}-`) || killed.endsWith(name),
+    )
+    expect(left).toEqual([])
+  })
+
+  it('ends with the thread that runs it', async ({ skip }) => {
+    if (process.platform !== 'linux') return skip('only Linux can do this')
+    const settings = bundle('faulty', { config: { fault: 'loops' } })
+    const thread = new Worker(new URL('saas-thread.mjs', import.meta.url), { workerData: settings })
+    await expect.poll(() => leftovers().length, { timeout: 10_000 }).toBe(1)
+    await thread.terminate()
+    await expect.poll(() => leftovers(), { timeout: 5000 }).toEqual([])
   })
 
   it('runs under the permission model of its Node', () => {
-    expect(permissionFlag('20.19.0')).toBe('--experimental-permission')
-    expect(permissionFlag('22.12.0')).toBe('--experimental-permission')
-    expect(permissionFlag('22.13.0')).toBe('--permission')
-    expect(permissionFlag('23.4.0')).toBe('--experimental-permission')
-    expect(permissionFlag('24.0.0')).toBe('--permission')
+    expect(permissionFlags('20.19.0')).toEqual(['--experimental-permission'])
+    expect(permissionFlags('22.12.0')).toEqual(['--experimental-permission'])
+    expect(permissionFlags('22.13.0')).toEqual(['--permission'])
+    expect(permissionFlags('23.4.0')).toEqual(['--experimental-permission'])
+    expect(permissionFlags('24.0.0')).toEqual(['--permission'])
+    expect(permissionFlags('25.0.0')).toEqual(['--permission', '--allow-net'])
   })
 })
