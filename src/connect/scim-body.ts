@@ -1,7 +1,8 @@
 // The body of an answer as text: up to a limit, and of JSON only while it stays within bounds.
+import { isUtf8 } from 'node:buffer'
 import { RunError } from '../core/errors.ts'
 import type { OutboundAnswer } from './outbound.ts'
-import { scanJson } from './scim-json.ts'
+import { parseJson, scanJson } from './scim-json.ts'
 
 /** The beginning of the body of an error: what is beyond the limit is not waited for, and what breaks off is enough. */
 export async function readErrorBody(answer: OutboundAnswer, limitBytes: number): Promise<string> {
@@ -20,8 +21,10 @@ export async function readErrorBody(answer: OutboundAnswer, limitBytes: number):
   return Buffer.concat(parts).toString('utf8', 0, limitBytes)
 }
 
-/** A whole body of JSON; null when it is not UTF-8. Throws `answer_too_large` as soon as it is out of bounds. */
-export async function readJsonBody(answer: OutboundAnswer, place: string): Promise<string | null> {
+/**
+ * A whole body, parsed; undefined when it is no JSON in UTF-8. Throws `answer_too_large` as soon as it is out of bounds.
+ */
+export async function readJsonBody(answer: OutboundAnswer, place: string): Promise<unknown> {
   const scan = scanJson()
   const parts: Uint8Array[] = []
   try {
@@ -37,9 +40,9 @@ export async function readJsonBody(answer: OutboundAnswer, place: string): Promi
   } finally {
     answer.close()
   }
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts))
-  } catch {
-    return null
-  }
+  const bytes = Buffer.concat(parts)
+  // As strict as a fatal TextDecoder, which is slower for text beyond ASCII.
+  if (!isUtf8(bytes)) return undefined
+  const text = bytes.toString('utf8')
+  return parseJson(text.startsWith('\uFEFF') ? text.slice(1) : text, scan.hasLongNumber)
 }

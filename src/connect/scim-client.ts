@@ -6,7 +6,7 @@ import type { ReaderTools } from './reader.ts'
 import { readRetryAfter, retry } from './retry.ts'
 import { readErrorBody, readJsonBody } from './scim-body.ts'
 import { errorOfAnswer, notScim } from './scim-errors.ts'
-import { isJsonObject, parseJson, type JsonObject } from './scim-json.ts'
+import { isJsonObject, type JsonObject } from './scim-json.ts'
 import { openLogin } from './scim-login.ts'
 import type { ScimSettings } from './scim-settings.ts'
 import { abortReason, wait } from './wait.ts'
@@ -152,8 +152,7 @@ async function readAnswer(answer: OutboundAnswer, place: string): Promise<ScimAn
       .slice(0, 60)
     throw notScim(place, `answered with ${shown} instead of JSON`)
   }
-  const text = await readJsonBody(answer, place)
-  const body = text === null ? undefined : parseJson(text)
+  const body = await readJsonBody(answer, place)
   if (!isJsonObject(body) && !Array.isArray(body)) {
     throw notScim(place, 'answered with something that is not a JSON object')
   }

@@ -12,54 +12,79 @@ const depthLimit = 32
  */
 const valueLimit = 4_000_000
 
+/** So many digits may be more than a double holds. */
+const longDigits = 16
+
 /** Looks at the bytes of a body as they come. */
 export interface JsonScan {
   /** Why the body cannot be taken, as the end of a sentence that begins with "The answer"; null: so far it can. */
   next(bytes: Uint8Array): string | null
+  /** Whether there was a number with many digits. */
+  readonly hasLongNumber: boolean
 }
 
 /** Counts depth and values of a JSON text without building anything. Broken JSON is left to the parser. */
 export function scanJson(): JsonScan {
   let depth = 0
   let values = 0
+  let digits = 0
+  let hasLongNumber = false
   let inString = false
   let escaped = false
+
+  /** Looks at a byte that is in no text; false: too deep. */
+  const look = (byte: number): boolean => {
+    if (byte >= 0x30 && byte <= 0x39) {
+      digits += 1
+      if (digits >= longDigits) hasLongNumber = true
+      return true
+    }
+    digits = 0
+    if (byte === 0x22) {
+      inString = true
+    } else if (byte === 0x2c) {
+      values += 1
+    } else if (byte === 0x7b || byte === 0x5b) {
+      depth += 1
+      values += 1
+      return depth <= depthLimit
+    } else if (byte === 0x7d || byte === 0x5d) {
+      depth -= 1
+    }
+    return true
+  }
+
   return {
     next: (bytes) => {
       for (const byte of bytes) {
-        if (inString) {
-          if (escaped) escaped = false
-          else if (byte === 0x5c) escaped = true
-          else if (byte === 0x22) inString = false
+        if (!inString) {
+          if (!look(byte)) return `is nested more than ${depthLimit} levels deep`
+        } else if (escaped) {
+          escaped = false
         } else if (byte === 0x22) {
-          inString = true
-        } else if (byte === 0x2c) {
-          values += 1
-        } else if (byte === 0x7b || byte === 0x5b) {
-          depth += 1
-          values += 1
-          if (depth > depthLimit) return `is nested more than ${depthLimit} levels deep`
-        } else if (byte === 0x7d || byte === 0x5d) {
-          depth -= 1
+          inString = false
+        } else if (byte === 0x5c) {
+          escaped = true
         }
       }
       return values > valueLimit ? `holds more than ${valueLimit} values` : null
     },
+    get hasLongNumber() {
+      return hasLongNumber
+    },
   }
 }
 
-/** The JSON of a text, or undefined when it is none. Whole numbers too long for a double become texts of their digits. */
-export function parseJson(text: string): unknown {
+/**
+ * The JSON of a text, or undefined when it is none. With `hasLongNumber` whole numbers that are too long for a double
+ * become texts of their digits.
+ */
+export function parseJson(text: string, hasLongNumber = false): unknown {
   try {
-    return JSON.parse(hasLongNumber(text) ? quoteLongNumbers(text) : text) as unknown
+    return JSON.parse(hasLongNumber ? quoteLongNumbers(text) : text) as unknown
   } catch {
     return undefined
   }
-}
-
-/** Whether digits stand where a number may stand; inside a text they do no harm. */
-function hasLongNumber(text: string): boolean {
-  return /[:[,]\s*-?[0-9]{16}/.test(text)
 }
 
 function quoteLongNumbers(text: string): string {
