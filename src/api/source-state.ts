@@ -9,9 +9,10 @@ import type { Source } from '../core/source.ts'
 import { recordAudit } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
 import { deleteReadState, getReadState } from '../store/read-states.ts'
-import { nullable } from './shapes.ts'
+import { getRunId } from '../store/runs.ts'
 import { label } from './part-header.ts'
 import type { Call, Route } from './route.ts'
+import { nullable } from './shapes.ts'
 import { lockSource, requireSource } from './source-access.ts'
 
 /** What the cursor itself holds is the business of the reader, and may name accounts. */
@@ -19,7 +20,7 @@ const StateModel = Type.Object({
   hasCursor: Type.Boolean({
     description: 'Whether a delta is possible; without a cursor the next read is full.',
   }),
-  runNumber: nullable(Type.Integer({ description: 'The run whose read ended there.' })),
+  run: nullable(Type.String({ description: 'The id of the run whose read ended there.' })),
   since: nullable(Type.String({ format: 'date-time' })),
 })
 
@@ -87,8 +88,8 @@ async function read(
 ): Promise<Static<typeof StateModel>> {
   const source = await requireSource(db, call.caller, pathId(request))
   const state = await getReadState(db, source.id)
-  if (state === null) return { hasCursor: false, runNumber: null, since: null }
-  return { hasCursor: true, runNumber: state.runNumber, since: state.readAt }
+  if (state === null) return { hasCursor: false, run: null, since: null }
+  return { hasCursor: true, run: await getRunId(db, state.runNumber), since: state.readAt }
 }
 
 async function reset(
@@ -111,7 +112,7 @@ async function reset(
       targetId: source.id,
       targetName: source.name,
       trackingId: call.trackingId,
-      before: { runNumber: before.runNumber, since: before.readAt },
+      before: { run: await getRunId(tx, before.runNumber), since: before.readAt },
     })
   })
   return reply.code(204).send()

@@ -63,7 +63,8 @@ export type ReadMode = 'full' | 'delta'
 export interface SourceState {
   /** Whether the next read can be a delta. */
   readonly hasCursor: boolean
-  readonly runNumber: number | null
+  /** The id of that run. */
+  readonly run: string | null
   readonly since: string | null
 }
 

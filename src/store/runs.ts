@@ -111,6 +111,16 @@ export async function getRun(q: Queryable, id: string): Promise<Run | null> {
   return rows[0] === undefined ? null : rowToRun(rows[0])
 }
 
+/** The id of the run of this number; null when it is gone. */
+export async function getRunId(q: Queryable, number: number): Promise<string | null> {
+  const { rows } = await q.query<{ task_id: string }>(
+    'select task_id from run where number = $1::bigint',
+    [number],
+  )
+  const [row] = rows
+  return row === undefined ? null : toWireId(row.task_id)
+}
+
 /** What is written into the ledger while a run goes on. Keys that are not given stay as they are. */
 export interface RunChange {
   readonly settings?: unknown
