@@ -1,7 +1,7 @@
 // The answer to an HTTP request: its body with a cap, a limit on silence, and a look whether it came whole.
 import type { IncomingMessage } from 'node:http'
 import { RunError } from '../core/errors.ts'
-import { abortReason, within } from './wait.ts'
+import { abortReason } from './wait.ts'
 
 /** The answer. A redirect within the same origin was followed; any other is an error. */
 export interface OutboundAnswer {
@@ -78,38 +78,57 @@ function tooLarge({ target, limitBytes }: AnswerLimits): RunError {
   )
 }
 
+/** The chunks of a body. One timer and one listener for all of them: they come by the hundred thousand. */
 async function* readBody(
   message: IncomingMessage,
   limits: AnswerLimits,
 ): AsyncGenerator<Uint8Array, void> {
-  const chunks = message[Symbol.asyncIterator]()
+  const { target, silenceMs, limitBytes, signal } = limits
+  const state: { wake: (() => void) | null; failure: Error | null } = { wake: null, failure: null }
+  const stir = (): void => {
+    state.wake?.()
+    state.wake = null
+  }
+  const fail = (error: Error): void => {
+    // What breaks because of the abort is no reason of its own.
+    state.failure ??= signal?.aborted === true ? abortReason(signal) : error
+    stir()
+  }
+  const stop = (): void => fail(brokenOff(target))
+  // The clock runs only while the system is waited for, not while the consumer works.
+  const timer = setTimeout(() => {
+    if (state.wake !== null) fail(silent(target, silenceMs))
+  }, silenceMs)
+  signal?.addEventListener('abort', stop, { once: true })
+  message.on('readable', stir)
+  message.on('end', stir)
+  message.on('error', (cause) => fail(brokenOff(target, cause)))
+  message.on('close', () => {
+    if (!message.readableEnded) fail(brokenOff(target))
+  })
+  if (signal?.aborted === true || message.destroyed) stop()
   let bytes = 0
   try {
-    for (;;) {
-      const next = await nextChunk(chunks, limits)
-      if (next.done === true) break
-      bytes += next.value.length
-      if (bytes > limits.limitBytes) throw tooLarge(limits)
-      yield next.value
+    while (!message.readableEnded) {
+      if (state.failure !== null) throw state.failure
+      const chunk: Uint8Array | null = message.read()
+      if (chunk === null) {
+        timer.refresh()
+        await new Promise<void>((resolve) => {
+          state.wake = resolve
+        })
+        continue
+      }
+      bytes += chunk.length
+      if (bytes > limitBytes) throw tooLarge(limits)
+      yield chunk
     }
-    if (!message.complete) throw brokenOff(limits.target)
+    if (!message.complete) throw brokenOff(target)
   } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', stop)
     // After a whole body this keeps the connection; of any other it closes it.
     message.destroy()
-  }
-}
-
-/** The next chunk. The clock runs only while the system is waited for, not while the consumer works. */
-async function nextChunk(
-  chunks: AsyncIterator<Uint8Array>,
-  limits: AnswerLimits,
-): Promise<IteratorResult<Uint8Array>> {
-  const { target, silenceMs, signal } = limits
-  try {
-    return await within(chunks.next(), silenceMs, signal, () => silent(target, silenceMs))
-  } catch (cause) {
-    if (signal?.aborted === true) throw abortReason(signal)
-    throw cause instanceof RunError ? cause : brokenOff(target, cause)
   }
 }
 

@@ -1,4 +1,5 @@
 // HTTP requests over judged connections: kept connections, caps on size and silence, redirects only within the origin.
+import { setMaxListeners } from 'node:events'
 import { Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import { isIP, type Socket } from 'node:net'
@@ -105,6 +106,8 @@ async function follow(
 ): Promise<OutboundAnswer> {
   const { method = 'GET', silenceMs = 60_000, limitBytes = 64 << 20, signal } = options
   let url = readUrl(options.url)
+  // Node takes more than ten listeners for a leak; one signal ends all requests of a read.
+  if (signal !== undefined) setMaxListeners(0, signal)
   for (let followed = 0; ; followed += 1) {
     const release = await slots.take(signal)
     let message: IncomingMessage
