@@ -4,7 +4,6 @@ import { rootCertificates } from 'node:tls'
 import mysql from 'mysql2'
 import { settingError } from '../core/setting.ts'
 import { describeFields } from './mysql-columns.ts'
-import { csvCell } from './mysql-dialect.ts'
 import { mysqlFailure } from './mysql-failure.ts'
 import { copyRows, pageRows } from './mysql-rows.ts'
 import type { ReaderTools } from './reader.ts'
@@ -61,11 +60,11 @@ export async function openMysql(
         throw mysqlFailure(error)
       }
     },
-    copy: (expressions, from, write) =>
+    copy: (cells, from, write) =>
       during(() => {
-        const line = expressions.map(csvCell).join(`, ',', `)
+        const line = cells.join(`, ',', `)
         // A row whose only cell is null would be an empty line, which readers of CSV pass over.
-        const row = expressions.length === 1 ? `if(${line} = '', '""', ${line})` : line
+        const row = cells.length === 1 ? `if(${line} = '', '""', ${line})` : line
         return copyRows(connection, `select concat(${row}) from ${from}`, write)
       }),
     close,

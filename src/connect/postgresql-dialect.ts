@@ -68,6 +68,8 @@ export const postgresqlDialect: SqlDialect = {
     given.isList ? `array_to_json(${column(given)})::text` : textOf(column(given), given),
   list,
   flag,
+  // COPY quotes what needs it.
+  cell: (expression) => expression,
   letters: (flags) =>
     flags.map(({ letter, when }) => `case when ${when} then '${letter}' else '' end`).join(' || '),
   parameter: (position, given) => `$${position}::text::${given.type}`,

@@ -65,11 +65,11 @@ export async function openPostgresql(
         throw postgresqlFailure(error)
       }
     },
-    copy: (expressions, from, write) =>
+    copy: (cells, from, write) =>
       during(async () => {
-        const [only] = expressions
+        const [only] = cells
         // A row whose only cell is null would be an empty line, which readers of CSV pass over.
-        const list = expressions.length === 1 ? `coalesce(${only}, '')` : expressions.join(', ')
+        const list = cells.length === 1 ? `coalesce(${only}, '')` : cells.join(', ')
         const text = `copy (select ${list} from ${from}) to stdout (format csv)`
         const records = await copyOut(client, text, write)
         if (Number.isInteger(records)) return records

@@ -30,6 +30,8 @@ export interface SqlDialect {
   readonly list: (column: SqlColumn) => string
   /** Whether it says yes: true, yes, 1 and the like. Never null. */
   readonly flag: (column: SqlColumn) => string
+  /** An expression as a cell of CSV, where the statement has to write it; `isPlain`: its text never needs quotes. */
+  readonly cell: (expression: string, isPlain: boolean) => string
   /** `flags` are conditions; gives the letters of those that hold. */
   readonly letters: (flags: readonly { readonly letter: string; readonly when: string }[]) => string
   /** The n-th parameter of a statement (from 1), a text that is compared with the column. */
@@ -52,9 +54,9 @@ export interface SqlSession {
     parameters: readonly string[],
     pageSize: number,
   ): AsyncGenerator<readonly SqlRow[], void>
-  /** Has the server write rows of these expressions as CSV; gives their number. */
+  /** Has the server write rows of these cells as CSV; gives their number. */
   copy(
-    expressions: readonly string[],
+    cells: readonly string[],
     from: string,
     write: (bytes: Uint8Array) => Promise<void>,
   ): Promise<number>

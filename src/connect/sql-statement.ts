@@ -52,17 +52,18 @@ export function copyShape(
 ): { readonly expressions: readonly string[]; readonly columns: readonly string[] } {
   const expressions: string[] = []
   const columns: string[] = []
-  const add = (name: string, expression: string): void => {
+  const add = (name: string, expression: string, isPlain = false): void => {
     columns.push(name)
-    expressions.push(expression)
+    expressions.push(dialect.cell(expression, isPlain))
   }
   if (selection.key !== null) add(special.key, dialect.text(selection.key))
   const own = selection.attributes.some(({ name }) => name === identityAttribute)
   if (!own) add(special.identity, dialect.text(selection.identity))
   const flags = flagConditions(selection, dialect)
-  if (flags.length > 0) add(special.flags, dialect.letters(flags))
+  if (flags.length > 0) add(special.flags, dialect.letters(flags), true)
   for (const { name, isMulti, column } of selection.attributes) {
-    if (column !== null) add(name, valueOf(dialect, isMulti, column))
+    if (column === null) continue
+    add(name, valueOf(dialect, isMulti, column), !isMulti && needsNoQuotes(column))
   }
   return { expressions, columns }
 }
@@ -114,6 +115,11 @@ export function tombstoneColumn(columns: readonly SqlColumn[], identity: SqlColu
     `gives no column "${identity.name}"`,
     'Let it give the index column of the rows that are gone.',
   )
+}
+
+/** Whether the text of a value has letters, digits and little else. */
+function needsNoQuotes(column: SqlColumn): boolean {
+  return !column.isList && column.kind !== 'text' && column.kind !== 'json'
 }
 
 function valueOf(dialect: SqlDialect, isMulti: boolean, column: SqlColumn): string {
