@@ -27,20 +27,36 @@ export interface RecordReader {
   close(): void
 }
 
-/** Opens a file in a dialect. `blockSize` is for tests, which cut blocks down to one byte. */
-export function openRecords(path: string, dialect: Dialect, blockSize = blockBytes): RecordReader {
+/**
+ * Opens a file in a dialect. `blockSize` is for tests, which cut blocks down to one byte. `awaitMore` is asked where a file
+ * that is still being written ends: true when it should be read on.
+ */
+export function openRecords(
+  path: string,
+  dialect: Dialect,
+  blockSize = blockBytes,
+  awaitMore: () => boolean = () => false,
+): RecordReader {
   const file = openSync(path, 'r')
   try {
-    return readRecords(file, dialect, blockSize)
+    return readRecords(file, dialect, blockSize, awaitMore)
   } catch (error) {
     closeSync(file)
     throw error
   }
 }
 
-function readRecords(file: number, dialect: Dialect, blockSize: number): RecordReader {
+function readRecords(
+  file: number,
+  dialect: Dialect,
+  blockSize: number,
+  awaitMore: () => boolean,
+): RecordReader {
   const bytes = fstatSync(file).size
-  const blocks = openBlocks(file, dialect.encoding, blockSize)
+  // A file without a header is a spool that we wrote, in our own form.
+  const blocks = dialect.header
+    ? openBlocks(file, dialect.encoding, blockSize)
+    : plainBlocks(file, 0, blockSize, awaitMore)
   let buffer: Buffer = Buffer.allocUnsafe(Math.max(2 * blockSize, 64))
   let checked = 0
   const code = (character: string | null): number => character?.charCodeAt(0) ?? -1
@@ -59,7 +75,7 @@ function readRecords(file: number, dialect: Dialect, blockSize: number): RecordR
     delimiter: code(dialect.delimiter),
     quote,
     comment: code(dialect.comment),
-    newline: end === 0 ? LF : detectNewline(buffer, end, quote),
+    newline: end === 0 || !dialect.header ? LF : detectNewline(buffer, end, quote),
   })
   const check = (from: number, to: number): void => {
     if (!blocks.transcoded) checkUtf8(buffer, from, to, blocks.offset() - (end - from))
@@ -204,14 +220,21 @@ function openBlocks(file: number, encoding: string | null, blockSize: number): B
   return decodedBlocks(file, label, 0, blockSize)
 }
 
-function plainBlocks(file: number, start: number, blockSize: number): Blocks {
+function plainBlocks(
+  file: number,
+  start: number,
+  blockSize: number,
+  awaitMore: () => boolean = () => false,
+): Blocks {
   let offset = start
   return {
     transcoded: false,
     read: (into, at) => {
-      const count = readSync(file, into, at, Math.min(blockSize, into.length - at), offset)
-      offset += count
-      return count
+      for (;;) {
+        const count = readSync(file, into, at, Math.min(blockSize, into.length - at), offset)
+        offset += count
+        if (count > 0 || !awaitMore()) return count
+      }
     },
     bytesRead: () => offset,
     seek: (to) => {

@@ -92,10 +92,23 @@ export interface Reader {
   readOne?(identity: string, request: ReadRequest): Promise<ReadRecord | null>
   /**
    * Instead of `read`, where the system itself writes CSV (RFC 4180: comma, double quote, newline, no header): sends its
-   * bytes to `write`, cells in the order of `ReadCopy.columns`, lists as JSON.
+   * bytes to `write`, cells in the order of `ReadCopy.columns`, lists as JSON. `begin` is called before the first byte:
+   * what comes is taken on while the rest is still read.
    */
-  copy?(request: ReadRequest, write: (bytes: Uint8Array) => Promise<void>): Promise<ReadCopy>
+  copy?(
+    request: ReadRequest,
+    write: (bytes: Uint8Array) => Promise<void>,
+    begin?: (start: CopyStart) => void,
+  ): Promise<ReadCopy>
   close(): Promise<void>
+}
+
+/** What is known of a copy before it begins. */
+export interface CopyStart {
+  /** Names of attributes, in the order of the cells. */
+  readonly columns: readonly string[]
+  readonly undelivered: readonly string[]
+  readonly extra: readonly string[]
 }
 
 /** The outcome of a copy. The native identity is the column of the identity attribute. */

@@ -2,7 +2,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { DescribedSchema } from '../core/description.ts'
 import { flagsName, identityName, keyName } from '../core/layout.ts'
-import type { Cursor, Page, ReadCopy, ReadEnd, Reader, ReadRecord, ReadRequest } from './reader.ts'
+import type {
+  CopyStart,
+  Cursor,
+  Page,
+  ReadCopy,
+  ReadEnd,
+  Reader,
+  ReadRecord,
+  ReadRequest,
+} from './reader.ts'
 import {
   describeColumns,
   namedColumn,
@@ -44,8 +53,10 @@ export function sqlReader(settings: SqlSettings, database: SqlDatabase): Reader 
       withSession(database, request.signal, (session) =>
         readOne(context, session, identity, request),
       ),
-    copy: (request, write) =>
-      withSession(database, request.signal, (session) => copy(context, session, request, write)),
+    copy: (request, write, begin) =>
+      withSession(database, request.signal, (session) =>
+        copy(context, session, request, write, begin),
+      ),
     close: async () => undefined,
   }
 }
@@ -252,6 +263,7 @@ async function copy(
   session: SqlSession,
   request: ReadRequest,
   write: (bytes: Uint8Array) => Promise<void>,
+  begin: (start: CopyStart) => void = () => undefined,
 ): Promise<ReadCopy> {
   const { settings, database, accounts } = context
   const selection = selectColumns(request, await session.describe(accounts), settings)
@@ -261,14 +273,16 @@ async function copy(
     database.dialect,
     { identity: identityName, key: keyName, flags: flagsName },
   )
+  const { undelivered, extra } = selection
+  begin({ columns, undelivered, extra })
   const records = await session.copy(expressions, derived(accounts), write)
   return {
     proof,
     expected: records,
     mode: 'full',
     cursor: cursorOf(await greatestMark(context, session, selection)),
-    undelivered: selection.undelivered,
-    extra: selection.extra,
+    undelivered,
+    extra,
     columns,
     records,
   }

@@ -17,7 +17,7 @@ import { loadFirst } from './first-load.ts'
 import { type Job, openJob, type RunServices } from './job.ts'
 import { AttemptError, CancelledError, type Finish, LeaseLostError, type Load } from './load.ts'
 import { startPhases, type Phases } from './phases.ts'
-import { keepRead } from './read-system.ts'
+import { keepRead, wholeRead } from './read-system.ts'
 import { loadStaged } from './staged-load.ts'
 
 /** What the heartbeat shows of an attempt. */
@@ -52,16 +52,16 @@ export async function aggregate(
     const { path, dialect, layout, prefix, keys } = job
     const database = services.db.settings
     const collecting = startCollecting(
-      { path, dialect, layout, prefix, keys, database },
+      { path, growing: job.system?.growing ?? null, dialect, layout, prefix, keys, database },
       signal,
       () => services.onStep('staging'),
     )
     progress.read = collecting.progress
-    progress.totalBytes = job.system?.bytes ?? job.run.spoolBytes ?? 0
+    progress.totalBytes = job.run.spoolBytes ?? 0
     let load: Load | null = null
     try {
-      phases.begin('Collecting', job.system?.records)
-      load = await collect(job, collecting, phases)
+      phases.begin('Collecting')
+      load = await wholeRead(job, collect(job, collecting, phases))
       const verdict = await guard(job, load)
       await updateTask(services.db, job.lease, { state: 'planned' })
       await services.onStep('planned')
@@ -69,7 +69,7 @@ export async function aggregate(
       await apply(job, load, verdict, phases)
     } finally {
       await collecting.close()
-      await job.system?.place.forget()
+      await job.system?.close()
       // Tables are named by the run: whoever lost the lease would drop those of the attempt that took over.
       const mine = await holdsLease(services.db, claimed.lease).catch(() => false)
       if (mine) await load?.discard().catch(() => undefined)
@@ -137,8 +137,10 @@ async function apply(job: Job, load: Load, verdict: Verdict, phases: Phases): Pr
     await recordLoad(tx, job.source.id, { ...outcome, seed })
     if (job.system !== null) {
       const { source, schema, run } = job
-      const target = { source, schema, runNumber: run.number, withheld: isWithheld(verdict) }
-      await keepRead(tx, job.services.system.masterKey, target, job.system)
+      const { seed: readSeed, ended } = job.system
+      const withheld = isWithheld(verdict)
+      const target = { source, schema, runNumber: run.number, seed: readSeed, withheld }
+      await keepRead(tx, job.services.system.masterKey, target, await ended)
     }
     const { baseline } = load
     await updateRun(tx, job.lease, { baseline, phases: phases.end(load.counts.created) })

@@ -1,5 +1,6 @@
 // Asks the system of a source, in a thread of its own: a connector that loops, leaks or throws harms nobody else.
 import { Worker } from 'node:worker_threads'
+import type { CopyStart } from '../connect/reader.ts'
 import type { OutboundPolicy } from '../connect/outbound.ts'
 import { RunError } from '../core/errors.ts'
 import { readInteger } from '../core/setting.ts'
@@ -11,6 +12,10 @@ import {
   beatMs,
   beatWord,
   bytesWord,
+  endedBadly,
+  endedWell,
+  endWord,
+  growthWord,
   recordsWord,
   sharedBytes,
   stopWord,
@@ -36,6 +41,10 @@ export interface SystemServices {
 /** How a question goes on. */
 export interface Underway {
   readonly answer: Promise<SystemAnswer>
+  /** The columns of a file that is taken on while it is written; null when there is an answer before. */
+  readonly began: Promise<CopyStart | null>
+  /** Tells who reads that file how far it is, see system-messages.ts. */
+  readonly shared: SharedArrayBuffer
   progress(): { readonly rows: number; readonly bytes: number }
 }
 
@@ -80,8 +89,22 @@ export async function askSystem(
     execArgv: [],
   })
   const silenceMs = readInteger(settings, 'silenceSeconds', 180, 1, 86_400) * 1000
+  let begin: (start: CopyStart | null) => void = () => undefined
+  const began = new Promise<CopyStart | null>((resolve) => (begin = resolve))
+  const answer = takeAnswer(worker, words, { signal, silenceMs, log: services.log, begin })
+  const end = (how: number): void => {
+    begin(null)
+    Atomics.store(words, endWord, how)
+    Atomics.notify(words, growthWord)
+  }
+  answer.then(
+    () => end(endedWell),
+    () => end(endedBadly),
+  )
   return {
-    answer: takeAnswer(worker, words, { signal, silenceMs, log: services.log }),
+    answer,
+    began,
+    shared,
     progress: () => ({ rows: progress[recordsWord] ?? 0, bytes: progress[bytesWord] ?? 0 }),
   }
 }
@@ -93,6 +116,7 @@ async function takeAnswer(
     readonly signal: AbortSignal
     readonly silenceMs: number
     readonly log: SystemServices['log']
+    readonly begin: (start: CopyStart) => void
   },
 ): Promise<SystemAnswer> {
   const { signal, silenceMs, log } = options
@@ -107,6 +131,7 @@ async function takeAnswer(
   const answered = new Promise<SystemAnswer>((resolve, reject) => {
     worker.on('message', (message: SystemMessage) => {
       if (message.kind === 'log') log(message.level, message.message)
+      else if (message.kind === 'began') options.begin(message.start)
       else if (message.kind === 'answer') resolve(message.answer)
       else reject(failure(message))
     })

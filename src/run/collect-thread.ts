@@ -18,6 +18,7 @@ import { blankCell, rawRecord } from './encode-cell.ts'
 import { createEncoder, type RecordEncoder } from './encode-record.ts'
 import { createMerger } from './merge-adjacent.ts'
 import { createRowIndex, type RowIndex } from './row-index.ts'
+import { endedBadly, endedWell, endWord, growthWord } from './system-messages.ts'
 import {
   type Answer,
   bytesWord,
@@ -81,9 +82,33 @@ function nextBuffer(): Buffer {
   return Buffer.from(buffer ?? new ArrayBuffer(chunkBytes))
 }
 
+/** Asked where a file ends that is still being written: waits for more of it; false at its end. */
+function openGrowth(): (() => boolean) | undefined {
+  if (input.growing === null) return undefined
+  const growth = new Int32Array(input.growing)
+  let seen = Atomics.load(growth, growthWord)
+  let whole = false
+  return () => {
+    while (!whole) {
+      checkStop()
+      const end = Atomics.load(growth, endWord)
+      if (end === endedBadly) throw new Stopped()
+      // What was written before the end may not have been read yet.
+      whole = end === endedWell
+      if (whole) return true
+      Atomics.wait(growth, growthWord, seen, 200)
+      const now = Atomics.load(growth, growthWord)
+      if (now === seen) continue
+      seen = now
+      return true
+    }
+    return false
+  }
+}
+
 /** Opens the file behind its header and the lines to skip. */
 function openRows(): RecordReader {
-  const reader = openRecords(input.path, input.dialect)
+  const reader = openRecords(input.path, input.dialect, undefined, openGrowth())
   let skip = (input.dialect.header ? 1 : 0) + input.dialect.linesToSkip
   while (skip > 0) {
     const scan = reader.next()

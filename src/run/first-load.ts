@@ -16,10 +16,10 @@ import type { Collecting } from './collect.ts'
 import type { Job } from './job.ts'
 import {
   AttemptError,
-  checkRead,
   columnMessages,
   conflictMessages,
   type Finish,
+  finishRead,
   LeaseLostError,
   type Load,
   rejectTaker,
@@ -47,7 +47,7 @@ export async function loadFirst(
     const shape = { staged: false, stateful: job.stateful }
     const copy = copyRows(connection, job.partition, shape)
     const pass = await collecting.stage('all', shape, copy, takeRejects, true)
-    checkRead(job, pass)
+    const read = await finishRead(job, pass)
     await services.onStep('staged')
     phases.begin('Planning', pass.records)
     const keyed = pass.staged > 0 ? await buildKey(job, collecting, takeRejects) : null
@@ -72,7 +72,7 @@ export async function loadFirst(
       records: pass.records,
       ignored: pass.ignored,
       messages: [
-        ...columnMessages(job),
+        ...columnMessages(job, read),
         ...conflictMessages([...pass.conflicts.names, ...keyed.conflicts]),
       ],
       baseline: true,

@@ -13,7 +13,7 @@ import { readLoadState } from '../store/apply.ts'
 import type { Connection, Database } from '../store/database.ts'
 import { claimSetting } from '../store/deployment.ts'
 import { accountRange, partitionName } from '../store/names.ts'
-import { getRun, type Run, updateRun } from '../store/runs.ts'
+import { getRun, type Run } from '../store/runs.ts'
 import { listSchemas } from '../store/schemas.ts'
 import { getSource } from '../store/sources.ts'
 import type { Lease } from '../store/tasks.ts'
@@ -123,7 +123,7 @@ export async function openJob(
       ? openUpload(services, run, source, schema)
       : await openSystem(
           services,
-          { connection, lease, source, schema, run, accounts: before.accounts },
+          { connection, source, schema, run, accounts: before.accounts },
           signal,
           onRead,
         )
@@ -151,12 +151,6 @@ export async function openJob(
   }
 }
 
-/** Writes into the ledger what was read. */
-function noteRead(connection: Connection, lease: Lease, system: SpooledRead): Promise<void> {
-  const { mode, proof, records, bytes, sha256, columns } = system
-  return updateRun(connection, lease, { read: { mode, proof, records, bytes, sha256, columns } })
-}
-
 /** What an attempt reads its records from. */
 type Input = Pick<Job, 'path' | 'dialect' | 'layout' | 'system' | 'delta' | 'stateful'>
 
@@ -173,17 +167,16 @@ function openUpload(services: RunServices, run: Run, source: Source, schema: Sch
 /** Reads the system into the spool; from there on it is a file like any other. */
 async function openSystem(
   services: RunServices,
-  read: Parameters<typeof readSystem>[1] & { readonly lease: Lease },
+  read: Parameters<typeof readSystem>[1],
   signal: AbortSignal,
   onRead: Parameters<typeof readSystem>[3],
 ): Promise<Input> {
   const dialect = spoolDialect(read.source.connectorAttributes)
   const system = await readSystem(services, read, signal, onRead)
   try {
-    await noteRead(read.connection, read.lease, system)
     const layout = planLayout(system.columns, read.schema, dialect, system)
     return {
-      path: system.place.path,
+      path: system.path,
       dialect,
       layout: { ...layout, extra: [...new Set([...layout.extra, ...system.extra])] },
       system,
@@ -191,7 +184,7 @@ async function openSystem(
       stateful: layout.keyColumn >= 0 || layout.flagsColumn >= 0,
     }
   } catch (error) {
-    await system.place.forget()
+    await system.close()
     throw error
   }
 }

@@ -5,9 +5,10 @@ import type { Reject } from '../core/source-record.ts'
 import type { TaskMessage } from '../core/task.ts'
 import { accountId } from '../store/account-id.ts'
 import type { Connection, Queryable } from '../store/database.ts'
-import { addRejects } from '../store/runs.ts'
+import { addRejects, updateRun } from '../store/runs.ts'
 import type { Collecting, TakeRejects } from './collect.ts'
 import type { Job } from './job.ts'
+import type { SystemRead } from './system-messages.ts'
 
 /** A plan that can be applied. */
 export interface Load {
@@ -72,15 +73,26 @@ export function rejectTaker(q: Queryable, job: Job): TakeRejects & { count(): nu
   return Object.assign(take, { count: () => count })
 }
 
-/** The spool holds what was read: another number of records in it means that it was damaged in between. */
-export function checkRead(job: Job, pass: { readonly records: number }): void {
-  const expected = job.system?.records ?? pass.records
-  if (pass.records === expected) return
-  throw new AttemptError(`${expected} records were read, but the spool has ${pass.records}`)
+/**
+ * Waits for the end of the read and writes it into the ledger; null for an upload. Until here nobody knows whether the read
+ * is whole. The spool holds what was read: another number of records in it means that it was damaged in between.
+ */
+export async function finishRead(
+  job: Job,
+  pass: { readonly records: number },
+): Promise<SystemRead | null> {
+  if (job.system === null) return null
+  const read = await job.system.ended
+  const { mode, proof, records, bytes, sha256, columns } = read
+  await updateRun(job.services.db, job.lease, {
+    read: { mode, proof, records, bytes, sha256, columns },
+  })
+  if (pass.records === records) return read
+  throw new AttemptError(`${records} records were read, but the spool has ${pass.records}`)
 }
 
 /** What the columns of the file have to say (contract.md section 8.8). */
-export function columnMessages(job: Job): TaskMessage[] {
+export function columnMessages(job: Job, read: SystemRead | null): TaskMessage[] {
   const { undelivered, extra } = job.layout
   const messages: TaskMessage[] = []
   if (undelivered.length > 0) {
@@ -95,7 +107,7 @@ export function columnMessages(job: Job): TaskMessage[] {
       key: `${job.system === null ? 'The columns' : 'Delivered, but'} ${quoteNames(extra)} are no attributes of the schema and were ignored.`,
     })
   }
-  const shortened = job.system?.shortened ?? []
+  const shortened = read?.shortened ?? []
   if (shortened.length > 0) {
     messages.push({
       type: 'WARN',

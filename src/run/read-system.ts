@@ -1,79 +1,131 @@
 // Reads a direct source into the spool: decides between full and delta, and keeps what shows that the read is whole.
 import { createHash } from 'node:crypto'
-import { RunError } from '../core/errors.ts'
 import { patchSettings } from '../core/setting-patch.ts'
 import { splitSecrets } from '../core/secret-keys.ts'
 import type { Schema } from '../core/schema.ts'
 import type { Source } from '../core/source.ts'
 import type { Connection } from '../store/database.ts'
-import { deleteReadState, getReadState, putReadState } from '../store/read-states.ts'
+import {
+  deleteReadState,
+  getReadState,
+  putReadState,
+  type ReadState,
+} from '../store/read-states.ts'
 import type { Run } from '../store/runs.ts'
 import type { MasterKey } from '../store/sealed.ts'
 import { writeSourceSecrets } from '../store/source-secrets.ts'
 import { getSource, updateConnectorAttributes } from '../store/sources.ts'
-import { askSystem, type SystemServices } from './ask-system.ts'
-import type { Spool, SpoolPlace } from './spool.ts'
-import type { SystemRead, Wanted } from './system-messages.ts'
+import { askSystem, type SystemServices, type Underway } from './ask-system.ts'
+import type { Spool } from './spool.ts'
+import type { SystemAnswer, SystemRead, Wanted } from './system-messages.ts'
 
-/** A read that lies in the spool. */
-export interface SpooledRead extends SystemRead {
-  readonly place: SpoolPlace
+/** A read that lies in the spool, or is on its way there. */
+export interface SpooledRead extends Pick<
+  SystemRead,
+  'columns' | 'undelivered' | 'extra' | 'mode'
+> {
+  readonly path: string
   /** What a later delta must agree with: connector, settings and schema. */
   readonly seed: Buffer
+  /** Tells how far a file is that is still being written, see system-messages.ts; null for a whole one. */
+  readonly growing: SharedArrayBuffer | null
+  /** What was read, when nothing is missing; rejects with the reason why the read has failed. */
+  readonly ended: Promise<SystemRead>
+  /** Ends the read where it goes on, and removes the file. */
+  close(): Promise<void>
 }
 
-/** Reads everything, or what changed where that was asked for and is possible. Nothing is left behind when it fails. */
+/** What a read is made of. */
+interface Read {
+  readonly connection: Connection
+  readonly source: Source
+  readonly schema: Schema
+  readonly run: Run
+  /** How many accounts there are now. */
+  readonly accounts: number
+}
+
+/**
+ * Reads everything, or what changed where that was asked for and is possible. Resolves when the file is whole, or when its
+ * columns are known and its rows come as fast as the system can copy them. Nothing is left behind when it fails.
+ */
 export async function readSystem(
   services: {
     readonly system: SystemServices
     readonly spool: Spool
     readonly onStep: (step: 'reading') => void | Promise<void>
   },
-  read: {
-    readonly connection: Connection
-    readonly source: Source
-    readonly schema: Schema
-    readonly run: Run
-    readonly accounts: number
-  },
+  read: Read,
   signal: AbortSignal,
-  onProgress: (progress: () => { readonly rows: number; readonly bytes: number }) => void,
+  onProgress: (progress: Underway['progress']) => void,
 ): Promise<SpooledRead> {
-  const { connection, source, schema, run } = read
+  const place = services.spool.reserve()
+  const stop = new AbortController()
+  let ended: Promise<SystemRead> | null = null
+  const close = async (): Promise<void> => {
+    stop.abort(new Error('nobody needs the read any more'))
+    await ended?.catch(() => undefined)
+    await place.forget()
+  }
+  try {
+    const { seed, cursor } = await whereToBegin(read)
+    const ask = {
+      what: 'read',
+      request: wanted(read.schema),
+      cursor,
+      path: place.path,
+      limitBytes: services.system.maxReadBytes,
+    } as const
+    const either = AbortSignal.any([signal, stop.signal])
+    const underway = await askSystem(read.connection, services.system, read.source, ask, either)
+    ended = underway.answer.then(readOf)
+    // Waited for later; until then its failure must not count as unhandled.
+    ended.catch(() => undefined)
+    onProgress(underway.progress)
+    await services.onStep('reading')
+    const start = await underway.began
+    const known = start === null ? await ended : ({ ...start, mode: 'full' } as const)
+    const { columns, undelivered, extra, mode } = known
+    const growing = start === null ? null : underway.shared
+    const { path } = place
+    return { path, seed, columns, undelivered, extra, mode, growing, ended, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function readOf(answer: SystemAnswer): SystemRead {
+  if (answer.what !== 'read') throw new Error(`unexpected answer ${answer.what}`)
+  return answer.read
+}
+
+/** The first read is full, and so is the first after a change of what is read. */
+async function whereToBegin({
+  connection,
+  source,
+  schema,
+  run,
+  accounts,
+}: Read): Promise<{ readonly seed: Buffer; readonly cursor: ReadState['cursor'] | null }> {
   const seed = readSeed(source, schema)
   const mode = run.fields['mode'] ?? source.settings.readMode
-  const state = mode === 'delta' ? await getReadState(connection, source.id) : null
-  // The first read is full, and so is the first after a change of what is read.
-  const usable = state !== null && read.accounts > 0 && state.seed.equals(seed)
-  const place = services.spool.reserve()
+  if (mode !== 'delta' || accounts === 0) return { seed, cursor: null }
+  const state = await getReadState(connection, source.id)
+  return { seed, cursor: state?.seed.equals(seed) === true ? state.cursor : null }
+}
+
+/** Where collecting fails because the read did, why the read failed is what counts. */
+export async function wholeRead<T>(
+  job: { readonly system: SpooledRead | null },
+  collected: Promise<T>,
+): Promise<T> {
   try {
-    const underway = await askSystem(
-      connection,
-      services.system,
-      source,
-      {
-        what: 'read',
-        request: wanted(schema),
-        cursor: usable ? state.cursor : null,
-        path: place.path,
-        limitBytes: services.system.maxReadBytes,
-      },
-      signal,
-    )
-    onProgress(underway.progress)
-    // Waited for by nobody before `onStep` is done, and no failure may count as unhandled.
-    underway.answer.catch(() => undefined)
-    await services.onStep('reading')
-    const answer = await underway.answer
-    if (answer.what !== 'read') throw new Error(`unexpected answer ${answer.what}`)
-    if (answer.read.mode === 'delta' && !usable) {
-      throw new RunError('connector_failed', 'The connector read changes, but was asked for all.', {
-        hint: 'This is a fault of the connector; tell its makers.',
-      })
-    }
-    return { ...answer.read, place, seed }
+    return await collected
   } catch (error) {
-    await place.forget()
+    // A read that goes on says nothing; one that has failed says so at once, or in a moment.
+    const pause = new Promise((resolve) => setTimeout(resolve, 250))
+    await Promise.race([job.system?.ended, pause])
     throw error
   }
 }
@@ -86,15 +138,17 @@ export async function keepRead(
     readonly source: Source
     readonly schema: Schema
     readonly runNumber: number
+    /** Of the read, as it was before. */
+    readonly seed: Buffer
     /** Whether a guard held removals back: the next read must bring them again, or they would never be heard of. */
     readonly withheld: boolean
   },
-  read: SpooledRead,
+  read: SystemRead,
 ): Promise<void> {
   const { source, schema, runNumber, withheld } = target
   const seed =
     read.patches.length === 0
-      ? read.seed
+      ? target.seed
       : readSeed(
           { ...source, connectorAttributes: await changeSettings(tx, key, source, read) },
           schema,
@@ -108,7 +162,7 @@ async function changeSettings(
   tx: Connection,
   key: MasterKey,
   source: Source,
-  read: SpooledRead,
+  read: SystemRead,
 ): Promise<Source['connectorAttributes']> {
   const now = (await getSource(tx, source.id)) ?? source
   const { masked, given } = splitSecrets(patchSettings(now.connectorAttributes, read.patches))

@@ -30,9 +30,9 @@ import type { Collecting } from './collect.ts'
 import type { Job } from './job.ts'
 import {
   AttemptError,
-  checkRead,
   columnMessages,
   conflictMessages,
+  finishRead,
   LeaseLostError,
   type Load,
   rejectRows,
@@ -75,13 +75,18 @@ export async function loadStaged(
     copy,
     takeRejects,
   )
-  checkRead(job, pass)
+  const read = await finishRead(job, pass)
   phases.begin('Planning', pass.records)
   const merged = await resolveDuplicates(job, collecting, takeRejects)
   await keepUndelivered(job)
   const conflicts = conflictMessages([...pass.conflicts.names, ...merged.conflicts])
   const rows = pass.staged - merged.surplus
-  const staged: Staged = { pass, rows, compared, messages: [...columnMessages(job), ...conflicts] }
+  const staged: Staged = {
+    pass,
+    rows,
+    compared,
+    messages: [...columnMessages(job, read), ...conflicts],
+  }
   // Recorded before the plan: a crash of the server empties staging, and missing rows must never read as removals.
   await updateRun(connection, job.lease, {
     stagedRows: rows,

@@ -1,6 +1,6 @@
 // What the main thread and the thread that talks to a system say to each other.
 import type { OutboundPolicy } from '../connect/outbound.ts'
-import type { ReadRecord, ReadRequest } from '../connect/reader.ts'
+import type { CopyStart, ReadRecord, ReadRequest } from '../connect/reader.ts'
 import type { DescribedSchema } from '../core/description.ts'
 import type { Settings } from '../core/setting.ts'
 
@@ -43,7 +43,12 @@ export const beatMs = 500
 /** Where in `shared` (as Float64Array) stand the records and the bytes that were read. */
 export const recordsWord = 1
 export const bytesWord = 2
-export const sharedBytes = 24
+/** Where (as Int32Array) stand a number that grows with each block of the file, and how the read has ended. */
+export const growthWord = 6
+export const endWord = 7
+export const endedWell = 1
+export const endedBadly = 2
+export const sharedBytes = 32
 
 /** What a read has brought. */
 export interface SystemRead {
@@ -77,6 +82,8 @@ export type SystemAnswer =
 
 export type SystemMessage =
   | { readonly kind: 'answer'; readonly answer: SystemAnswer }
+  /** The columns of a file whose rows come from now on. */
+  | { readonly kind: 'began'; readonly start: CopyStart }
   | { readonly kind: 'log'; readonly level: 'info' | 'warn'; readonly message: string }
   | {
       readonly kind: 'failed'

@@ -5,6 +5,7 @@ import { openOutbound } from '../connect/outbound.ts'
 import type {
   Connector,
   Page,
+  ReadCopy,
   Reader,
   ReadEnd,
   ReadRecord,
@@ -12,11 +13,13 @@ import type {
 } from '../connect/reader.ts'
 import { findConnector } from '../connect/registry.ts'
 import { RunError } from '../core/errors.ts'
+import { readInteger } from '../core/setting.ts'
 import { openSpoolWriter, type SpoolWriter } from './spool-writer.ts'
 import {
   beatMs,
   beatWord,
   bytesWord,
+  growthWord,
   recordsWord,
   stopWord,
   type SystemAnswer,
@@ -121,6 +124,8 @@ async function readAll(
     onProgress: (records, bytes) => {
       progress[recordsWord] = records
       progress[bytesWord] = bytes
+      Atomics.add(words, growthWord, 1)
+      Atomics.notify(words, growthWord)
       // A connector that never waits would not let the message through.
       if (Atomics.load(words, stopWord) !== 0) stopping.abort(new Error('stopped'))
       stopping.signal.throwIfAborted()
@@ -149,7 +154,7 @@ async function drain(
   writer: SpoolWriter,
 ): Promise<{ end: ReadEnd; copied?: { records: number; columns: readonly string[] } }> {
   if (reader.copy !== undefined && asked.cursor === null) {
-    const end = await reader.copy(asked, async (bytes) => writer.writeRaw(bytes))
+    const end = await copyAll(reader.copy, asked, writer)
     return { end, copied: { records: end.records, columns: end.columns } }
   }
   const pages = guardedRead(reader.read(asked), guards(asked))
@@ -157,6 +162,38 @@ async function drain(
     const step = await pages.next()
     if (step.done === true) return { end: step.value }
     for (const record of step.value.records) writer.write(record)
+  }
+}
+
+/** A copy under the same watch for silence as pages have. */
+async function copyAll(
+  copy: NonNullable<Reader['copy']>,
+  asked: ReadRequest,
+  writer: SpoolWriter,
+): Promise<ReadCopy> {
+  const silenceMs = readInteger(input.settings, 'silenceSeconds', 180, 1, 86_400) * 1000
+  let heard = performance.now()
+  let watch: NodeJS.Timeout | undefined
+  const silence = new Promise<never>((_resolve, reject) => {
+    watch = setInterval(() => {
+      if (performance.now() - heard < silenceMs) return
+      reject(
+        new RunError('silent', `The system sent nothing for ${silenceMs / 1000} seconds.`, {
+          hint: 'Look whether it is overloaded; a longer silenceSeconds gives it more time.',
+          temporary: true,
+        }),
+      )
+    }, beatMs)
+  })
+  const write = async (bytes: Uint8Array): Promise<void> => {
+    heard = performance.now()
+    writer.writeRaw(bytes)
+  }
+  try {
+    const copied = copy(asked, write, (start) => say({ kind: 'began', start }))
+    return await Promise.race([copied, silence])
+  } finally {
+    clearInterval(watch)
   }
 }
 

@@ -9,6 +9,8 @@ import type { RowKeys } from './encode-record.ts'
 /** What the thread is started with. */
 export interface ThreadInput {
   readonly path: string
+  /** Tells how far a file is that is still being written, see system-messages.ts; null for a whole one. */
+  readonly growing: SharedArrayBuffer | null
   readonly dialect: Dialect
   readonly layout: Layout
   /** The 6 bytes that account ids of the source begin with. */
