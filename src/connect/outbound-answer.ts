@@ -90,23 +90,21 @@ async function* readBody(
     state.wake = null
   }
   const fail = (error: Error): void => {
-    // What breaks because of the abort is no reason of its own.
+    // An abort of the signal destroys the request, and with it the message.
     state.failure ??= signal?.aborted === true ? abortReason(signal) : error
     stir()
   }
-  const stop = (): void => fail(brokenOff(target))
   // The clock runs only while the system is waited for, not while the consumer works.
   const timer = setTimeout(() => {
     if (state.wake !== null) fail(silent(target, silenceMs))
   }, silenceMs)
-  signal?.addEventListener('abort', stop, { once: true })
   message.on('readable', stir)
   message.on('end', stir)
   message.on('error', (cause) => fail(brokenOff(target, cause)))
   message.on('close', () => {
     if (!message.readableEnded) fail(brokenOff(target))
   })
-  if (signal?.aborted === true || message.destroyed) stop()
+  if (signal?.aborted === true || message.destroyed) fail(brokenOff(target))
   let bytes = 0
   try {
     while (!message.readableEnded) {
@@ -126,7 +124,6 @@ async function* readBody(
     if (!message.complete) throw brokenOff(target)
   } finally {
     clearTimeout(timer)
-    signal?.removeEventListener('abort', stop)
     // After a whole body this keeps the connection; of any other it closes it.
     message.destroy()
   }

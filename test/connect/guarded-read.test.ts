@@ -290,6 +290,10 @@ describe('the contract of records and ends', () => {
     expect((await outcomeOf(pagesOf([big], end()), fits)).error).toBe(null)
     const { error } = await outcomeOf(pagesOf([big], end()), { maximumRecordBytes: 1900 })
     expect(told(error)).toEqual(['record_too_long', false])
+    const list = pageWith({ values: [null, null, null, null, ['x'.repeat(1500), name]] })
+    expect((await outcomeOf(pagesOf([list], end()), { maximumRecordBytes: 3600 })).error).toBe(null)
+    const long = await outcomeOf(pagesOf([list], end()), { maximumRecordBytes: 3400 })
+    expect(told(long.error)).toEqual(['record_too_long', false])
     const two = { records: [account(1), account(2)] }
     const small = await outcomeOf(pagesOf([two], end()), { maximumPageBytes: 60 })
     expect(told(small.error)).toEqual(['page_too_large', false])

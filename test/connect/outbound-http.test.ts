@@ -211,6 +211,19 @@ describe('caps', () => {
     await expect.poll(() => web.connections.open).toBe(0)
   })
 
+  it('take every byte as a sign of life', async () => {
+    const web = await serve((_, response) => {
+      let sent = 0
+      const timer = setInterval(() => {
+        sent += 1
+        if (sent < 10) response.write('x')
+        else response.end('x')
+        if (sent === 10) clearInterval(timer)
+      }, 50)
+    })
+    expect(await textOf({ url: web.url, silenceMs: 250 })).toBe('x'.repeat(10))
+  })
+
   it('do not count the time that the consumer takes, and hold the server back meanwhile', async () => {
     let sent = 0
     const web = await serve((_, response) => {
@@ -253,6 +266,10 @@ describe('caps', () => {
     const open = outbound()
     const closed = await open.request({ url: web.url })
     closed.close()
+    await expect.poll(() => web.connections.open).toBe(0)
+    const reading = await open.request({ url: web.url })
+    setTimeout(() => reading.close(), 50)
+    expect(await told(reading.text())).toEqual(['answer_broken', true])
     await expect.poll(() => web.connections.open).toBe(0)
     const left = await open.request({ url: web.url })
     for await (const chunk of left.body) {
