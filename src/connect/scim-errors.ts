@@ -66,7 +66,7 @@ function refusal(status: number): readonly [code: string, hint: string] {
   switch (status) {
     case 401:
       return [
-        'login_refused',
+        'credentials_refused',
         'Check connectorAttributes.authentication and the credentials that belong to it.',
       ]
     case 403:

@@ -135,8 +135,8 @@ describe('an answer that is not SCIM', () => {
     ['redirectToLogin', 'not_scim'],
     ['redirectElsewhere', 'redirect_refused'],
     ['refusesAccess', 'access_refused'],
-    ['refusesLogin', 'login_refused'],
-    ['refusesLoginOnPage2', 'login_refused'],
+    ['refusesLogin', 'credentials_refused'],
+    ['refusesLoginOnPage2', 'credentials_refused'],
     ['knowsNoUsers', 'endpoint_missing'],
   ])('ends the read at once (%s)', async (misbehaviour, code) => {
     server.behave(misbehaviour)

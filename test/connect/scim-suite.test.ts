@@ -51,7 +51,7 @@ for (const groupMembership of ['user', 'group']) {
         {
           name: 'a wrong token',
           open: () => open({ token: 'wrong-token-1' }),
-          code: 'login_refused',
+          code: 'credentials_refused',
           secrets: ['wrong-token-1'],
         },
         {

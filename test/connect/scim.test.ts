@@ -359,7 +359,7 @@ describe('a login', () => {
     const server = await start({ authentication: 'bearer' })
     const reader = openReader({ url: server.url, authentication, ...keys })
     const error = await errorOf(drain(reader.read(requestFor())))
-    expect(error).toMatchObject({ code: 'login_refused', temporary: false })
+    expect(error).toMatchObject({ code: 'credentials_refused', temporary: false })
     // This server repeats the header.
     for (const secret of Object.values(keys)) {
       if (secret !== user) expect(error.message).not.toContain(secret)
@@ -406,7 +406,7 @@ describe('a login', () => {
     const login = { authentication: 'oauth2', clientId, clientSecret, tokenUrl: server.tokenUrl }
     const reader = openReader({ url: server.url, ...login })
     const error = await errorOf(drain(reader.read(requestFor())))
-    expect(error).toMatchObject({ code: 'login_refused', temporary: false })
+    expect(error).toMatchObject({ code: 'credentials_refused', temporary: false })
     expect(error.message).not.toContain('nobody-may-see')
     expect(server.tokens).toBe(2)
   })
