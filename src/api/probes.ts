@@ -94,8 +94,11 @@ export function probeRoutes(services: ProbeRouteServices): Route[] {
       'test-configuration',
       'testSourceConfiguration',
       'Checks whether an aggregation of a source would work: schema, connection and a first look at its accounts',
-      async (source, reply) =>
-        testConfiguration(services.ask, source, await listSchemas(services.db, source.id), reply),
+      async (source, reply) => {
+        requireConnector(services.descriptions, source)
+        const schemas = await listSchemas(services.db, source.id)
+        return testConfiguration(services.ask, source, schemas, reply)
+      },
     ),
     status(
       'ping-cluster',
@@ -167,17 +170,17 @@ function pingCluster(
   descriptions: readonly ConnectorDescription[],
   source: Source,
 ): Readonly<Record<string, unknown>> {
-  const { connector } = source
-  if (source.connectionType === 'direct' && describedConnector(connector, descriptions) === null) {
-    throw new RunError(
-      'connector_missing',
-      `The connector "${label(connector)}" is not installed.`,
-      {
-        hint: 'Install its package and name it in MUSTER_CONNECTORS, or correct the connector of the source.',
-      },
-    )
-  }
+  requireConnector(descriptions, source)
   return { reason: 'This server reads the source itself: there is no cluster between them.' }
+}
+
+/** A source whose connector is missing may have no schemas either; the connector is what to begin with. */
+function requireConnector(descriptions: readonly ConnectorDescription[], source: Source): void {
+  const { connector, connectionType } = source
+  if (connectionType === 'file' || describedConnector(connector, descriptions) !== null) return
+  throw new RunError('connector_missing', `The connector "${label(connector)}" is not installed.`, {
+    hint: 'Install its package and name it in MUSTER_CONNECTORS, or correct the connector of the source.',
+  })
 }
 
 async function peek(

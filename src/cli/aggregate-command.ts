@@ -83,7 +83,7 @@ async function aggregate(path: string | undefined, options: AggregateOptions): P
   const seconds = (performance.now() - begin) / 1000
   const run = await runOf(client, task.id)
   if (options.json === true) printJson(ended)
-  else report(ended, seconds)
+  else report(ended, run, seconds)
   reportMessages(ended)
   await reportRejects(client, ended)
   process.exitCode = outcome(ended, run, options.failOnWarning === true)
@@ -137,7 +137,9 @@ async function runOf(client: Client, id: string): Promise<Run | null> {
   return client.runs.get(id).catch(() => null)
 }
 
-function report(task: TaskStatus, seconds: number): void {
+function report(task: TaskStatus, run: Run | null, seconds: number): void {
+  // On ISC there is no run, and one that failed early has read nothing.
+  const read = run?.read ?? null
   const count = (name: string): number => Number(task.attributes[name] ?? 0)
   // The counter of unchanged accounts is 0 by contract when optimization is off, though accounts are unchanged then too.
   const unchanged = Math.max(0, count('total') - count('created') - count('updated'))
@@ -146,6 +148,9 @@ function report(task: TaskStatus, seconds: number): void {
       'status',
       `${show(task.completionStatus)} after ${seconds.toFixed(1)} s (${number(count('total') / seconds)} accounts/s)`,
     ],
+    ...(read === null
+      ? []
+      : ([['read', `${read.mode}, ${number(read.records)} records: ${read.proof}`]] as const)),
     ['created', number(count('created'))],
     ['updated', number(count('updated'))],
     ['removed', number(count('deleted'))],

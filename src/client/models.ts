@@ -270,6 +270,16 @@ export interface Run {
   readonly fileName: string | null
   readonly bytes: number | null
   readonly sha256: string | null
+  /** What was read of the system of a direct source; null for uploads. */
+  readonly read: {
+    readonly mode: ReadMode
+    /** What showed that nothing is missing. */
+    readonly proof: string
+    readonly records: number
+    readonly bytes: number
+    readonly sha256: string
+    readonly columns: readonly string[]
+  } | null
   readonly phases: readonly {
     readonly name: string
     readonly started: string

@@ -132,7 +132,7 @@ describe('check-connection', () => {
 
   it('says of a connector that is not installed what to do', async () => {
     const source = await make({}, 'okta')
-    for (const probe of ['check-connection', 'ping-cluster']) {
+    for (const probe of ['check-connection', 'ping-cluster', 'test-configuration']) {
       expect((await ask(source.id, probe)).body).toMatchObject({
         status: 'FAILURE',
         details: { code: 'connector_missing', hint: expect.stringContaining('MUSTER_CONNECTORS') },

@@ -190,6 +190,8 @@ describe('a source that Muster reads itself', () => {
     expect(reset).toMatchObject({ code: 0, stdout: expect.stringContaining('Forgotten') })
     expect((await run(['source', 'reset-state', 'Chaos'])).stdout).toContain('nothing to forget')
     expect((await json('--mode', 'delta')).attributes).toMatchObject({ total: 12 })
+    const shown = await run(['aggregate', '--source', 'Chaos'])
+    expect(shown.stdout).toMatch(/^read +full, 12 records: chaos said that this was all$/m)
     expect((await run(['aggregate', '--source', 'Chaos', '--mode', 'some'])).code).toBe(2)
   }, 60_000)
 })
