@@ -75,7 +75,8 @@ describe('the tree', () => {
 
   it('has no index file but the public faces', () => {
     const barrels = source.filter((file) => basename(file) === 'index.ts')
-    expect(barrels.toSorted()).toEqual(['src/client/index.ts', 'src/index.ts'])
+    const faces = ['src/client/index.ts', 'src/connect/index.ts', 'src/index.ts']
+    expect(barrels.toSorted()).toEqual(faces)
   })
 
   it('has SQL only under src/store', () => {
