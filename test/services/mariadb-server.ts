@@ -79,7 +79,7 @@ export async function startMariadb(): Promise<MariadbServer> {
       const root = await connect('root', '')
       await root.query(
         `create database hr character set utf8mb4;
-         create user owner@'%' identified by '${password}'; grant all on *.* to owner@'%';
+         create user owner@'%' identified by '${password}'; grant all on *.* to owner@'%' with grant option;
          create user reader@'%' identified by '${password}'; grant select on hr.* to reader@'%';
          drop user root@localhost`,
       )
