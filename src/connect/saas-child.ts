@@ -1,7 +1,7 @@
 // The child process of a bundle: without our environment, with limits, and ended together with everything it started.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { open, readFile } from 'node:fs/promises'
-import type { Readable } from 'node:stream'
+import { PassThrough, type Readable } from 'node:stream'
 import { RunError } from '../core/errors.ts'
 import { limitError, silenceError } from './saas-errors.ts'
 import type { BundleCopy } from './saas-folder.ts'
@@ -33,6 +33,8 @@ interface Prints {
 /** Nobody's user, and not that of the embedded database (65534), whose processes and files it could reach otherwise. */
 const userId = 65_533
 const memoryCheckMs = 200
+/** Of 64 KiB each at most. */
+const chunksAhead = 32
 /** A loop that outlives Muster itself ends here. */
 const cpuLimitSeconds = 7200
 
@@ -58,7 +60,7 @@ export async function* runChild(
   try {
     child.stdin?.on('error', () => {})
     child.stdin?.write(`${request}\n`)
-    const answer = (child.stdio[3] as Readable)[Symbol.asyncIterator]()
+    const answer = bounded(child.stdio[3] as Readable)[Symbol.asyncIterator]()
     for (;;) {
       const next: IteratorResult<Uint8Array> = await within(
         answer.next(),
@@ -83,6 +85,13 @@ export async function* runChild(
     killGroup(child)
     await exited
   }
+}
+
+/** A bounded number of chunks ahead, so that the child and we do not wait for each other after every one. */
+function bounded(source: Readable): Readable {
+  const ahead = new PassThrough({ objectMode: true, highWaterMark: chunksAhead })
+  source.on('error', (error) => ahead.destroy(error))
+  return source.pipe(ahead)
 }
 
 interface Started {

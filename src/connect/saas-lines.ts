@@ -165,8 +165,8 @@ function parseObject(text: string): Parsed | null {
     : null
 }
 
-/** Sixteen digits or more, with a point or not: only such numbers can lose digits in JSON.parse. */
-const manyDigits = /\d[\d.]{15}/
+/** Sixteen digits or more that no quote precedes, with a point or not: only such numbers can lose digits in JSON.parse. */
+const manyDigits = /[\s:,[-]\d[\d.]{15}/
 /** A text of JSON, or a number with many digits. */
 const textOrNumber = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.]{15,}(?:[eE][+-]?\d+)?/g
 
