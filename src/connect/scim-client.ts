@@ -34,11 +34,15 @@ export interface ScimClient {
   get(path: string, query: URLSearchParams, signal: AbortSignal): Promise<ScimAnswer>
   /** Whether it waits because the server asked it to. */
   readonly isWaiting: boolean
+  readonly pace: ScimPace
 }
 
-/** How long to wait for the second attempt, at most; tests give less. */
+/** How long things take; tests give less. */
 export interface ScimPace {
+  /** The longest wait before the second attempt. */
   readonly baseMs: number
+  /** How often to show a sign of life while the server makes us wait. */
+  readonly signOfLifeMs: number
 }
 
 export function openClient(settings: ScimSettings, tools: ReaderTools, pace: ScimPace): ScimClient {
@@ -83,6 +87,7 @@ export function openClient(settings: ScimSettings, tools: ReaderTools, pace: Sci
   }
 
   return {
+    pace,
     get: (path, query, signal) => {
       const base = `${settings.url}${path}`
       const url = query.size === 0 ? base : `${base}?${query.toString()}`

@@ -60,16 +60,11 @@ interface Token {
 
 function openOAuth(given: OAuth, requests: TokenRequests): ScimLogin {
   let token: Token | null = null
-  let coming: Promise<Token> | null = null
   const known = [given.clientSecret, clientPair(given)]
   return {
     header: async (signal) => {
       if (token !== null && performance.now() < token.usableUntilMs) return token.header
-      // Two requests that need a token at the same time share one.
-      coming ??= fetchToken(given, requests, known, signal).finally(() => {
-        coming = null
-      })
-      token = await coming
+      token = await fetchToken(given, requests, known, signal)
       known.splice(2, known.length, token.header.slice('Bearer '.length))
       return token.header
     },

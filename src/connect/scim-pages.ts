@@ -12,8 +12,6 @@ const resourceLimit = 20_000_000
 const restartLimit = 2
 /** Empty pages in a row that a cursor may lead through. */
 const emptyPageLimit = 20
-/** How often to show a sign of life while the server makes us wait. */
-const signOfLifeMs = 15_000
 
 /** A resource with its id. */
 export interface Resource {
@@ -129,6 +127,9 @@ async function* listOnce(
       const enough = listing.limit !== null && passes.given.size >= listing.limit
       const done = listing.method === 'index' ? count === total : page.nextCursor === null
       if (done || enough) {
+        if (first && done && listing.limit === null && page.resources.length >= listing.pageSize) {
+          await refusePageForTotal(client, listing, page, { ids, signal })
+        }
         yield fresh
         return { outcome: listing.limit === null ? 'complete' : 'limited', count, total }
       }
@@ -140,6 +141,26 @@ async function* listOnce(
   } finally {
     stop.abort(new Error('Nobody waits for the next page any more.'))
   }
+}
+
+/**
+ * Some servers announce as many resources as there are in the page. So where one full page was all, the next one is
+ * asked for too: nobody new may come. (For a page beyond the end some give the first one again, and some an error.)
+ */
+async function refusePageForTotal(
+  client: ScimClient,
+  listing: Listing,
+  page: ListPage,
+  { ids, signal }: { readonly ids: Seen; readonly signal: AbortSignal },
+): Promise<void> {
+  if (listing.method !== 'index' || page.total === null) return
+  const query = placeOf(listing, page.total + 1, '')
+  const beyond = await begin(client, listing, query, signal).catch((error: unknown) => {
+    if (error instanceof ScimRefused && error.status !== 401) return null
+    throw error
+  })
+  const more = beyond?.resources.filter(({ id }) => ids.add(id)).length ?? 0
+  if (more > 0) throw totalMismatch(page.place, page.total, page.resources.length + more)
 }
 
 /** The query of a page. */
@@ -183,7 +204,7 @@ async function* patiently(
 ): AsyncGenerator<readonly Resource[], ListPage> {
   for (;;) {
     const stop = new AbortController()
-    const tick = wait(signOfLifeMs, stop.signal).then(
+    const tick = wait(client.pace.signOfLifeMs, stop.signal).then(
       () => null,
       () => null,
     )

@@ -34,7 +34,7 @@ interface Session {
 export function openScimReader(
   settings: ScimSettings,
   tools: ReaderTools,
-  pace: ScimPace = { baseMs: 500 },
+  pace: ScimPace = { baseMs: 500, signOfLifeMs: 15_000 },
 ): Reader {
   const client = openClient(settings, tools, pace)
   let known: ScimConfig | null = null

@@ -1,7 +1,9 @@
 // A SCIM server that misbehaves: each way by its name, and well without one.
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { Certificate } from '../support/certificates.ts'
 
 /** A started server. */
 export interface HostileScim {
@@ -116,6 +118,18 @@ const misbehaviours = {
   },
   noTotal: (turn: Turn) => page(turn, { totalResults: undefined }),
   badTotal: (turn: Turn) => page(turn, { totalResults: 'many' }),
+  announcesItsPage: (turn: Turn) => {
+    const left = turn.users - Number(turn.query.get('startIndex') ?? 1) + 1
+    page(turn, { totalResults: Math.min(left, Number(turn.query.get('count'))) })
+  },
+  repeatsBeyondTheEnd: (turn: Turn) => {
+    const start = Number(turn.query.get('startIndex'))
+    page(turn, start > turn.users ? { Resources: range(0, 10) } : {})
+  },
+  refusesBeyondTheEnd: (turn: Turn) => {
+    if (Number(turn.query.get('startIndex')) > turn.users) refuse(400)(turn)
+    else page(turn)
+  },
   sendsMore: (turn: Turn) => page(turn, { totalResults: 5 }),
   html: ({ response }: Turn) => send(response, 200, html, { 'content-type': 'text/html' }),
   htmlAsJson: ({ response }: Turn) => send(response, 200, html),
@@ -208,14 +222,14 @@ const config = {
   pagination: { cursor: false, index: true },
 }
 
-/** Starts a server on a loopback port. */
-export async function startHostileScim(): Promise<HostileScim> {
+/** Starts a server on a loopback port; with a certificate it has TLS. */
+export async function startHostileScim(certificate?: Certificate): Promise<HostileScim> {
   const requests: string[] = []
   let act: (turn: Turn) => void = page
   let users = 25
   let count = 0
   let written = 0
-  const server = createServer((request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse): void => {
     requests.push(request.url ?? '')
     const url = new URL(request.url ?? '', 'http://localhost')
     response.on('error', () => undefined)
@@ -232,11 +246,13 @@ export async function startHostileScim(): Promise<HostileScim> {
     } else {
       send(response, 404, { detail: 'not here' })
     }
-  })
+  }
+  const server =
+    certificate === undefined ? createServer(answer) : createTlsServer(certificate, answer)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/scim`,
+    url: `${certificate === undefined ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}/scim`,
     requests,
     behave: (misbehaviour, number = 25) => {
       act = misbehaviour === null ? page : misbehaviours[misbehaviour]

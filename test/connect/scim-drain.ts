@@ -17,7 +17,14 @@ export function openReader(settings: Settings): Reader {
   const log = (_level: string, message: string): void => {
     logged.push(message)
   }
-  return openScimReader(readScimSettings(settings), { outbound, log }, { baseMs: 10 })
+  return openScimReader(
+    readScimSettings(settings),
+    { outbound, log },
+    {
+      baseMs: 10,
+      signOfLifeMs: 50,
+    },
+  )
 }
 
 /** A wanted attribute by its name. */

@@ -1,6 +1,7 @@
 // The SCIM reader against a server that misbehaves (faults F23, inputs S15): no read ends well that was not whole.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startHostileScim, type HostileScim, type Misbehaviour } from './hostile-scim.ts'
+import { makeAuthority } from '../support/certificates.ts'
 import { drain, type Drained, errorOf, openReader, requestFor, wanted } from './scim-drain.ts'
 
 let server: HostileScim
@@ -34,6 +35,7 @@ describe('a list that does not add up', () => {
     ['noTotal', 'total_missing', false],
     ['badTotal', 'not_scim', false],
     ['sendsMore', 'total_mismatch', false],
+    ['announcesItsPage', 'total_mismatch', false],
     ['noIds', 'not_scim', false],
     ['growsAlways', 'moving', true],
   ])('ends with an error when the server %s', async (misbehaviour, code, temporary) => {
@@ -81,6 +83,19 @@ describe('a list that does not add up', () => {
     // One page was on its way, no more.
     expect(before).toBeLessThanOrEqual(201)
   })
+})
+
+describe('a list of one full page', () => {
+  it.each<[Misbehaviour | null]>([[null], ['repeatsBeyondTheEnd'], ['refusesBeyondTheEnd']])(
+    'is whole when nobody new comes after it (%s)',
+    async (misbehaviour) => {
+      server.behave(misbehaviour, 10)
+      const { records, end } = await readAll()
+      expect(records).toHaveLength(10)
+      expect(end.expected).toBe(10)
+      expect(asked()).toBe(2)
+    },
+  )
 })
 
 describe('a list by cursor', () => {
@@ -214,6 +229,46 @@ describe('a server that is down or busy', () => {
     setTimeout(() => stop.abort(new Error('enough')), 200)
     await expect(reading).rejects.toThrow('enough')
     expect(asked()).toBe(2)
+  })
+})
+
+describe('a sign of life', () => {
+  it('is given while the server makes us wait, and not while it is silent', async () => {
+    server.behave('busySeconds')
+    const waiting = await readAll()
+    // Three pages, and one every 50 ms of a second.
+    expect(waiting.pages).toBeGreaterThan(10)
+    expect(waiting.records).toHaveLength(25)
+
+    server.behave('silent')
+    const stop = new AbortController()
+    const reader = openReader({ url: server.url, timeoutSeconds: 30 })
+    const pages = reader.read(requestFor({ ...few, signal: stop.signal }))
+    const first = pages.next()
+    const outcome = await Promise.race([
+      first.then(() => 'a page'),
+      new Promise((resolve) => setTimeout(resolve, 500, 'nothing')),
+    ])
+    expect(outcome).toBe('nothing')
+    stop.abort(new Error('enough'))
+    await expect(first).rejects.toThrow('enough')
+  })
+})
+
+describe('a certificate', () => {
+  it('is trusted when the settings name who issued it, and only then', async () => {
+    const authority = makeAuthority()
+    const secure = await startHostileScim(authority.issue(['IP:127.0.0.1']))
+    try {
+      const error = await errorOf(readAll({ url: secure.url }))
+      expect(error).toMatchObject({ code: 'certificate_refused', temporary: false })
+      expect(secure.requests).toHaveLength(0)
+      const { records } = await readAll({ url: secure.url, tlsCa: authority.ca })
+      expect(records).toHaveLength(25)
+    } finally {
+      await secure.close()
+      authority.close()
+    }
   })
 })
 
