@@ -53,12 +53,15 @@ async function fetchAll(url) {
 /** What any client of such a stream has to do: take its lines apart and parse them. */
 async function parseAll(stream) {
   let rest = ''
+  let count = 0
   stream.setEncoding('utf8')
   for await (const text of stream) {
     const lines = (rest + text).split('\n')
     rest = lines.pop()
     for (const line of lines) JSON.parse(line)
+    count += lines.length
   }
+  return count
 }
 
 /** A person of the other benchmarks as the SDK sends an account. */
@@ -109,6 +112,7 @@ export const connector = createConnector().stdAccountList(async (context, input,
 `,
   )
   await mkdir(join(folder, 'people'))
+  await writeFile(join(folder, 'people', 'package.json'), '{}')
   const bundle = join(folder, 'people', 'index.js')
   const bundler = join(import.meta.dirname, '../node_modules/.bin/rolldown')
   await promisify(execFile)(bundler, [source, '--platform', 'node', '-f', 'cjs', '-o', bundle])
@@ -130,8 +134,9 @@ async function runBare(bundle) {
   child.stdin.write(
     `${JSON.stringify({ type: 'std:account:list', version: 1, input: {}, config: {} })}\n`,
   )
-  await parseAll(child.stdio[3])
+  const lines = await parseAll(child.stdio[3])
   await ended
+  if (lines < 2) throw new Error('the bundle does not run')
   return performance.now() - began
 }
 
