@@ -1,71 +1,22 @@
 // The commands for sources that Muster reads itself, against a server that has the chaos connector.
-import { spawn } from 'node:child_process'
-import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { checkout } from '../support/build.ts'
-import {
-  buildServer,
-  clientId,
-  clientSecret,
-  removeData,
-  startServer,
-} from '../support/server-process.ts'
-import type { ServerProcess } from '../support/server-process.ts'
+import { openCommandLine } from '../support/command-line.ts'
+import type { CommandLine, Outcome } from '../support/command-line.ts'
+import { connectTo } from '../support/server-process.ts'
 
-let folder = ''
-let build = ''
-let server: ServerProcess
-
-interface Outcome {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** Runs a command to its end, without a terminal. */
-function run(args: readonly string[], input = ''): Promise<Outcome> {
-  const env = {
-    PATH: process.env['PATH'],
-    HOME: folder,
-    SAIL_BASE_URL: server.url,
-    SAIL_CLIENT_ID: clientId,
-    SAIL_CLIENT_SECRET: clientSecret,
-  }
-  const child = spawn(process.execPath, [join(build, 'bin', 'muster.js'), ...args], {
-    env,
-    cwd: folder,
-    stdio: 'pipe',
-  })
-  const output = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', (text: string) => (output[name] += text))
-  }
-  child.stdin.end(input)
-  return new Promise((resolve) => {
-    child.on('close', (code) => resolve({ code, ...output }))
-  })
-}
+let line: CommandLine
+const run = (args: readonly string[], input = ''): Promise<Outcome> => line.run(args, input)
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'muster-cli-direct-'))
-  build = await buildServer()
-  await cp(join(checkout, 'bin'), join(build, 'bin'), { recursive: true })
-  server = await startServer({
-    build,
-    dataDir: join(folder, 'data'),
-    env: { MUSTER_CONNECTORS: join(checkout, 'test', 'connect', 'chaos-connector.mjs') },
+  line = await openCommandLine({
+    MUSTER_CONNECTORS: join(checkout, 'test', 'connect', 'chaos-connector.mjs'),
   })
-  await writeFile(join(folder, 'password'), 'right\n')
-  await writeFile(join(folder, 'wrong'), 'wrong')
+  await writeFile(join(line.folder, 'password'), 'right\n')
 }, 120_000)
-afterAll(async () => {
-  await server.end('SIGTERM')
-  await removeData(join(folder, 'data'))
-  await rm(folder, { recursive: true, force: true })
-  await rm(build, { recursive: true, force: true })
-})
+afterAll(() => line.close())
 
 describe('a source that Muster reads itself', () => {
   it('is made with settings in JSON or as text and a secret from a file, and works', async () => {
@@ -199,17 +150,9 @@ describe('a source that Muster reads itself', () => {
 /** Takes an attribute out of the account schema, gives another a wrong type, and adds one of our own. */
 async function editSchema(name: string): Promise<void> {
   const { id } = JSON.parse((await run(['source', 'get', name, '--json'])).stdout) as { id: string }
-  const token = await fetch(`${server.url}/oauth/token`, {
-    method: 'POST',
-    body: new URLSearchParams({
-      grant_type: 'client_credentials',
-      client_id: clientId,
-      client_secret: clientSecret,
-    }),
-  })
-  const { access_token } = (await token.json()) as { access_token: string }
-  const headers = { authorization: `Bearer ${access_token}`, 'content-type': 'application/json' }
-  const url = `${server.url}/v2025/sources/${id}/schemas`
+  const { authorization } = await connectTo(line.server.url)
+  const headers = { authorization, 'content-type': 'application/json' }
+  const url = `${line.server.url}/v2025/sources/${id}/schemas`
   const [schema] = (await (await fetch(url, { headers })).json()) as {
     id: string
     attributes: { name: string; type: string }[]
