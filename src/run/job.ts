@@ -3,6 +3,7 @@ import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { cellText, maximumCells } from '../connect/delimited-scanner.ts'
 import { openRecords } from '../connect/delimited-reader.ts'
 import { type Dialect, readDialect, spoolDialect } from '../core/dialect.ts'
+import { findConnector } from '../connect/registry.ts'
 import { RunError } from '../core/errors.ts'
 import { hashKey } from '../core/fingerprint.ts'
 import { type Layout, planLayout } from '../core/layout.ts'
@@ -113,6 +114,10 @@ export async function openJob(
   const schemas = await listSchemas(connection, source.id)
   const schema = schemas.find((candidate) => candidate.name === 'account')
   if (schema === undefined) {
+    // A source whose connector is not installed was made without schemas: that is what to begin with.
+    if (source.connectionType === 'direct') {
+      await findConnector(source.connector, services.system.packages)
+    }
     throw new RunError('no_schema', 'The source has no schema named "account".', {
       hint: 'Create the account schema of the source.',
     })
