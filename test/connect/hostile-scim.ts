@@ -12,6 +12,8 @@ export interface HostileScim {
   readonly requests: string[]
   /** What it does from now on, and with how many users. */
   behave(misbehaviour: Misbehaviour | null, users?: number): void
+  /** What its configuration says of pages from now on; null: it has no configuration. */
+  says(pagination: object | null): void
   /** How many bytes of endless bodies it has written. */
   readonly written: number
   close(): Promise<void>
@@ -217,16 +219,12 @@ const misbehaviours = {
 /** The ways to misbehave (a few of them are only unusual). */
 export type Misbehaviour = keyof typeof misbehaviours
 
-const config = {
-  filter: { supported: true, maxResults: 1000 },
-  pagination: { cursor: false, index: true },
-}
-
 /** Starts a server on a loopback port; with a certificate it has TLS. */
 export async function startHostileScim(certificate?: Certificate): Promise<HostileScim> {
   const requests: string[] = []
   let act: (turn: Turn) => void = page
   let users = 25
+  let pagination: object | null = { cursor: false, index: true }
   let count = 0
   let written = 0
   const answer = (request: IncomingMessage, response: ServerResponse): void => {
@@ -241,8 +239,8 @@ export async function startHostileScim(certificate?: Certificate): Promise<Hosti
       act({ request, response, query: url.searchParams, count, users, wrote })
     } else if (url.pathname === '/login') {
       send(response, 200, html, { 'content-type': 'text/html' })
-    } else if (url.pathname === '/scim/ServiceProviderConfig') {
-      send(response, 200, config)
+    } else if (url.pathname === '/scim/ServiceProviderConfig' && pagination !== null) {
+      send(response, 200, { filter: { supported: true, maxResults: 1000 }, pagination })
     } else {
       send(response, 404, { detail: 'not here' })
     }
@@ -260,6 +258,9 @@ export async function startHostileScim(certificate?: Certificate): Promise<Hosti
       count = 0
       written = 0
       requests.length = 0
+    },
+    says: (given) => {
+      pagination = given
     },
     get written() {
       return written

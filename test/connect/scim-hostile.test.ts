@@ -1,5 +1,5 @@
 // The SCIM reader against a server that misbehaves (faults F23, inputs S15): no read ends well that was not whole.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startHostileScim, type HostileScim, type Misbehaviour } from './hostile-scim.ts'
 import { makeAuthority } from '../support/certificates.ts'
 import { drain, type Drained, errorOf, openReader, requestFor, wanted } from './scim-drain.ts'
@@ -111,6 +111,35 @@ describe('a list by cursor', () => {
     )
     expect(end).toMatchObject({ expected, mode: 'full' })
     expect(end.proof).toMatch(expected === null ? /last page/ : /all 25/)
+  })
+})
+
+describe('the way to page', () => {
+  afterEach(() => {
+    server.says({ cursor: false, index: true })
+  })
+
+  it.each<[object | null, Misbehaviour | null, boolean]>([
+    [{ cursor: true, index: true }, 'cursors', true],
+    [{ cursor: true, index: true, defaultPaginationMethod: 'index' }, null, false],
+    [{ cursor: false, index: true }, null, false],
+    [{}, null, false],
+    [null, null, false],
+  ])('is what the configuration says (%j)', async (pagination, misbehaviour, byCursor) => {
+    server.behave(misbehaviour)
+    server.says(pagination)
+    const { records, end } = await readAll()
+    expect(records).toHaveLength(25)
+    expect(server.requests.some((path) => path.includes('cursor='))).toBe(byCursor)
+    // Without a configuration nobody knows whether a delta can be asked for.
+    expect(end.cursor === null).toBe(pagination === null)
+  })
+
+  it('asks for no larger pages than the server gives', async () => {
+    server.behave(null)
+    server.says({ index: true, maxPageSize: 4 })
+    expect((await readAll()).records).toHaveLength(25)
+    expect(server.requests.filter((path) => path.includes('count=4'))).toHaveLength(7)
   })
 })
 
