@@ -10,6 +10,12 @@ import { type GroupsOf, type Shape, shapeOf } from './ldap-shape.ts'
 import { isWithin } from './ldap-text.ts'
 import type { Page, ReadEnd, ReadRecord, ReadRequest } from './reader.ts'
 
+/** Entries are given on in blocks of so many, however many come in one answer. */
+const blockSize = 1000
+
+/** How often a reader gives a sign of life while it reads something else than accounts. */
+const aliveMs = 20_000
+
 /** More entries than this are joined with all groups, not with those that name them. */
 const fewEntries = 100
 
@@ -23,8 +29,9 @@ export async function* readAccounts(
   const shape = shapeOf(settings, request, stamp)
   const whole = request.limit === null
   const root = await readRoot(session)
-  const memberships = shape.joinsGroups && whole ? await readMemberships(session, settings) : null
-  const digest = whole ? await digestOf(session, settings, shape, memberships) : null
+  const joined = shape.joinsGroups && whole
+  const memberships = joined ? yield* aliveUntil(readMemberships(session, settings)) : null
+  const digest = whole ? yield* aliveUntil(digestOf(session, settings, shape, memberships)) : null
   const about = fingerprint(settings, request)
   const cursor = whole ? request.cursor : null
   const delta = await planDelta(session, settings, root, { cursor, about, digest })
@@ -70,6 +77,23 @@ export async function* readGroups(
   return { proof, expected: null, mode: 'full', cursor: null }
 }
 
+/**
+ * Empty pages until some work is done, so that nobody takes it for silence. A server that is silent is found out by the
+ * connection.
+ */
+async function* aliveUntil<T>(work: Promise<T>): AsyncGenerator<Page, T> {
+  const done = work.then((outcome) => ({ outcome }))
+  for (;;) {
+    let timer: NodeJS.Timeout | undefined
+    const pause = new Promise<null>((resolve) => {
+      timer = setTimeout(resolve, aliveMs, null)
+    })
+    const first = await Promise.race([done, pause]).finally(() => clearTimeout(timer))
+    if (first !== null) return first.outcome
+    yield { records: [] }
+  }
+}
+
 interface ReadPlace extends Place {
   readonly limit: number | null
   readonly join: (entries: readonly RawEntry[]) => Promise<GroupsOf>
@@ -92,7 +116,10 @@ async function* readPlace(
       if (done === true) break
       if (left === null) {
         const groups = await join(value)
-        yield { records: value.map((entry) => shape.record(entry, groups)) }
+        for (let at = 0; at < value.length; at += blockSize) {
+          const block = value.slice(at, at + blockSize)
+          yield { records: block.map((entry) => shape.record(entry, groups)) }
+        }
       } else {
         left -= value.length
         few.push(...value)

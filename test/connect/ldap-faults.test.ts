@@ -331,6 +331,25 @@ describe('what is unusual but right', () => {
   })
 })
 
+describe('somebody between', () => {
+  it('cannot put bytes before the begin of the encryption', async () => {
+    const given = { startTls: true, timeoutSeconds: 1 }
+    const behindStartTls = Buffer.from([0x30, 0x0c, 0x02])
+    const outcome = await attempt(() => undefined, given, { behindStartTls })
+    expect(outcome.error).toMatchObject({ code: 'protocol_broken' })
+  })
+
+  it('cannot make the login go over a connection without encryption', async () => {
+    const login = { bindDn: 'cn=reader,dc=x', bindPassword: 'secret-1' }
+    const given = { startTls: true, timeoutSeconds: 1, ...login }
+    // It consents to StartTLS and then goes on without.
+    const behindStartTls = Buffer.from('plain')
+    const outcome = await attempt(() => undefined, given, { behindStartTls })
+    expect(outcome.error).not.toBe(null)
+    expect(new Set(outcome.server.requests.map(({ tag }) => tag))).toEqual(new Set([0x77]))
+  })
+})
+
 describe('a login that Active Directory refuses', () => {
   it('says why, without the password', async () => {
     const message =

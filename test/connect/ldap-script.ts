@@ -26,6 +26,8 @@ export interface ScriptAnswer {
   reference(url: string): void
   /** The end of a search. `cookie`: paged results; absent without. */
   done(code: number, given?: { readonly cookie?: string; readonly message?: string }): void
+  /** The answer to an extended request, with bytes right behind it. */
+  extended(code: number, behind: Buffer): void
   raw(bytes: Buffer): void
   /** Says by itself that the connection ends. */
   notice(code: number): void
@@ -43,6 +45,8 @@ export interface ScriptOptions {
   readonly root?: Values
   /** Sends answers in pieces of so many bytes. */
   readonly pieces?: number
+  /** What follows the consent to StartTLS. */
+  readonly behindStartTls?: Buffer
   /** The answer to a login. */
   readonly login?: { readonly code: number; readonly message: string }
 }
@@ -53,8 +57,9 @@ const usualRoot: Values = { supportedControl: ['1.2.840.113556.1.4.319'] }
 /** Starts a server that answers logins and the root entry, and leaves other searches to `script`. */
 export async function startScript(
   script: (request: ScriptRequest, answer: ScriptAnswer) => void,
-  { root = usualRoot, pieces = 0, login = { code: 0, message: '' } }: ScriptOptions = {},
+  options: ScriptOptions = {},
 ): Promise<ScriptServer> {
+  const { root = usualRoot, pieces = 0, login = { code: 0, message: '' } } = options
   const sockets = new Set<Socket>()
   const requests: ScriptRequest[] = []
   let searches = 0
@@ -67,6 +72,8 @@ export async function startScript(
     } else if (request.tag === 0x63 && request.base === '') {
       answer.entry('', root)
       answer.done(0)
+    } else if (request.tag === 0x77) {
+      answer.extended(0, options.behindStartTls ?? Buffer.alloc(0))
     } else if (request.tag === 0x63) {
       searches += 1
       script(request, answer)
@@ -117,6 +124,8 @@ function answerOf(socket: Socket, id: number, pieces: number): ScriptAnswer {
       )
       raw(message(id, tlv(0x64, octets(dn), tlv(0x30, ...lists))))
     },
+    extended: (code, behind) =>
+      raw(Buffer.concat([message(id, tlv(0x78, resultBody(code, ''))), behind])),
     reference: (url) => raw(message(id, tlv(0x73, octets(url)))),
     done: (code, { cookie, message: text = '' } = {}) => {
       const value = tlv(0x30, integer(0), octets(cookie ?? ''))
