@@ -86,6 +86,5 @@ function exitError(exit: ChildExit | null, place: BundlePlace): RunError {
     hint: killed
       ? 'The system killed it, most likely for want of memory; or the connector did so itself.'
       : 'A connector must not end its process; try it with `npx spcx run` and look at what it prints.',
-    temporary: killed,
   })
 }

@@ -130,7 +130,7 @@ async function start(copy: BundleCopy, limits: ChildLimits): Promise<Started> {
 function notStarted(cause: Error): RunError {
   const code = String(Reflect.get(cause, 'code') ?? cause.message)
   return new RunError('connector_not_started', `The bundle cannot be started (${code}).`, {
-    hint: 'Look whether the system has memory and processes left; or run the connector elsewhere and give its url.',
+    hint: 'Look whether the system has memory and processes left, and whether everybody may enter the folder for temporary files (TMPDIR).',
     temporary: true,
     cause,
   })

@@ -63,7 +63,8 @@ function oneLine(words: string): string {
     .replace(/^(\w*Error)(?: \[\w+\])?: /, '')
     .replace(/ \{$/, '')
   if (plain === '') return 'it gave no reason.'
-  return plain.length > shownLength ? `${plain.slice(0, shownLength)}…` : plain
+  if (plain.length > shownLength) return `${plain.slice(0, shownLength)}…`
+  return /[.!?…]$/.test(plain) ? plain : `${plain}.`
 }
 
 function withoutSecrets(text: string, secrets: readonly string[]): string {

@@ -81,15 +81,15 @@ describe('lines of an answer', () => {
   it.each([
     [
       '{"data":{},"type":"output"}\ngeneric error: \n + ConnectorError: no more hunter2 pages\n    at list (/home/x.js:1)\n',
-      'The connector failed: no more ****** pages',
+      'The connector failed: no more ****** pages.',
     ],
     [
       'notFound error: \n + ConnectorError: no user-9 {\n  type: "notFound"\n}',
-      'The connector found nothing: no user-9',
+      'The connector found nothing: no user-9.',
     ],
     ['<!DOCTYPE html><html>', 'A page of HTML came instead of lines of JSON.'],
-    ['[1]\n', 'The connector failed: it sent something that is no line of JSON: [1]'],
-    ['null\n', 'The connector failed: it sent something that is no line of JSON: null'],
+    ['[1]\n', 'The connector failed: it sent something that is no line of JSON: [1].'],
+    ['null\n', 'The connector failed: it sent something that is no line of JSON: null.'],
   ])('fail with the words of the connector and nothing else: %j', async (text, message) => {
     for (const size of [3, 1000]) {
       expect((await failure(lines(text, size))).message).toBe(message)

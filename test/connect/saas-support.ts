@@ -45,15 +45,15 @@ export interface Running {
   stop(): Promise<void>
 }
 
-/** Starts `spcx run` with a connector of this folder on a free port. */
-export async function runConnector(name: string): Promise<Running> {
+/** Starts `spcx run` with a connector of this folder (or another) on a free port. */
+export async function runConnector(name: string, folder = connectors): Promise<Running> {
   const port = await freePort()
   const runner = join(checkout, 'node_modules', '@sailpoint', 'connector-sdk', 'dist', 'bin')
   const child = spawn(
     process.execPath,
     [join(runner, 'spcx.js'), 'run', `${name}.js`, String(port)],
     // It looks for tsc on the path and would start it.
-    { cwd: connectors, env: { PATH: '' }, stdio: ['ignore', 'pipe', 'ignore'] },
+    { cwd: folder, env: { PATH: '' }, stdio: ['ignore', 'pipe', 'ignore'] },
   )
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   await new Promise<void>((resolve, reject) => {

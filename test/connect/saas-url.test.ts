@@ -51,7 +51,7 @@ describe('a connector under the official runner', () => {
     await using(open, async (reader) => {
       await expect(reader.check(new AbortController().signal)).rejects.toMatchObject({
         code: 'connector_failed',
-        message: 'The connector failed: bad token ******',
+        message: 'The connector failed: bad token ******.',
         temporary: false,
       })
     })
