@@ -1,10 +1,9 @@
 // The environment → a typed Config; whatever cannot be right is refused here, naming the variable, the reason and the way out.
-import { randomBytes } from 'node:crypto'
 import { accessSync, constants, readFileSync } from 'node:fs'
-import { chmod, link, mkdir, open, readFile, rm, stat } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { isAllowedEntry } from './core/address.ts'
 
 /** Every setting of Muster, checked. Folders are absolute. It holds secrets: never log it as a whole. */
 export interface Config {
@@ -142,70 +141,6 @@ export function readConfig(env: Environment): Config {
   return config
 }
 
-/**
- * The master key as text: MUSTER_KEY, else the file `key` of the data folder, which is made (0600) when it is not there.
- * Two processes that start at once get the same one. Only the embedded database has such a file.
- */
-export async function masterKey(
-  config: Pick<Config, 'dataDir' | 'databaseUrl' | 'key'>,
-): Promise<string> {
-  if (config.key !== undefined) return config.key
-  refuseLostKey(config)
-  const path = join(config.dataDir, 'key')
-  try {
-    const found = (await readKeyFile(path)) ?? (await makeKeyFile(config.dataDir, path))
-    if (!isKey(found)) throw new ConfigError(`The key in ${path} is damaged.`, restoreKey)
-    return found
-  } catch (error) {
-    if (error instanceof ConfigError || !(error instanceof Error)) throw error
-    throw new ConfigError(
-      `The key in ${path} cannot be read or made: ${error.message}.`,
-      'Set MUSTER_DATA_DIR to a folder that the user who starts Muster may write, or set MUSTER_KEY.',
-      error,
-    )
-  }
-}
-
-const restoreKey = 'Restore the file from a backup, or set MUSTER_KEY to the key it held.'
-
-async function readKeyFile(path: string): Promise<string | undefined> {
-  let content: string
-  try {
-    content = (await readFile(path, 'utf8')).trim()
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw error
-  }
-  // A copy or an unpacked backup may have opened it to others.
-  if (process.platform !== 'win32' && ((await stat(path)).mode & 0o077) !== 0) {
-    await chmod(path, 0o600)
-  }
-  return content
-}
-
-async function makeKeyFile(folder: string, path: string): Promise<string> {
-  // Root lets others through, not in: the embedded server runs as another user and lives in a folder below.
-  await mkdir(folder, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 })
-  const draft = `${path}.${randomBytes(6).toString('hex')}`
-  const file = await open(draft, 'wx', 0o600)
-  try {
-    await file.writeFile(`${randomBytes(32).toString('base64')}\n`)
-    // Secrets that were sealed with a key that a power cut took away are gone.
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  try {
-    await link(draft, path)
-  } catch (error) {
-    // Another process was first: its key counts.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
-  } finally {
-    await rm(draft)
-  }
-  return (await readFile(path, 'utf8')).trim()
-}
-
 function refuseOpenDoor(config: Config): void {
   if (isLoopback(config.host) || config.tls !== undefined || config.trustProxy !== false) return
   throw new ConfigError(
@@ -214,7 +149,8 @@ function refuseOpenDoor(config: Config): void {
   )
 }
 
-function refuseLostKey(config: Pick<Config, 'databaseUrl' | 'key'>): void {
+/** Throws where the key would have to be made although others need the same one. */
+export function refuseLostKey(config: Pick<Config, 'databaseUrl' | 'key'>): void {
   if (config.databaseUrl === undefined || config.key !== undefined) return
   throw new ConfigError(
     'DATABASE_URL is set and MUSTER_KEY is not: the secrets in that database need a key that every node has.',
@@ -309,7 +245,8 @@ function key(env: Environment): string | undefined {
   )
 }
 
-function isKey(value: string): boolean {
+/** Whether a text is 32 bytes as base64 or hexadecimal digits. */
+export function isKey(value: string): boolean {
   return /^(?:[0-9a-fA-F]{64}|(?:[A-Za-z0-9+/]{43}|[A-Za-z0-9_-]{43})=?)$/.test(value)
 }
 
@@ -352,9 +289,7 @@ function words(env: Environment, name: Name): string[] {
 
 function allowedAddresses(env: Environment): string[] {
   const allowed = words(env, 'MUSTER_ALLOWED_ADDRESSES')
-  const wrong = allowed.find(
-    (word) => !isAddress(word) && !/^[a-z0-9_](?:[a-z0-9._-]{0,252})$/i.test(word),
-  )
+  const wrong = allowed.find((word) => !isAllowedEntry(word))
   if (wrong === undefined) return allowed
   throw new ConfigError(
     `MUSTER_ALLOWED_ADDRESSES has "${wrong}", which is no address, network or host name.`,

@@ -1,7 +1,8 @@
 // Seals all secrets with a new master key while the server is off. A composition of its own beside app.ts: no API, no runs.
 import { open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ConfigError, masterKey } from './config.ts'
+import { ConfigError } from './config.ts'
+import { masterKey } from './master-key.ts'
 import type { Config } from './config.ts'
 import { openDatabase } from './store/database.ts'
 import type { Database } from './store/database.ts'

@@ -3,7 +3,8 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { ConfigError, masterKey, readConfig, settingNames } from '../src/config.ts'
+import { ConfigError, readConfig, settingNames } from '../src/config.ts'
+import { masterKey } from '../src/master-key.ts'
 import { generateMasterKey, parseMasterKey } from '../src/store/sealed.ts'
 
 let folder = ''

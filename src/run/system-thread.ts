@@ -1,5 +1,6 @@
 // The thread that talks to the system of a source: opens its connector, answers one question, and ends.
 import { parentPort, workerData } from 'node:worker_threads'
+import { connectorError } from '../connect/connector-error.ts'
 import { guardedRead } from '../connect/guarded-read.ts'
 import { openOutbound } from '../connect/outbound.ts'
 import type {
@@ -191,7 +192,13 @@ async function copyAll(
   }
   try {
     const copied = copy(asked, write, (start) => say({ kind: 'began', start }))
-    return await Promise.race([copied, silence])
+    const end = await Promise.race([copied, silence])
+    if (end.expected === null || end.expected === end.records) return end
+    throw new RunError(
+      'incomplete_read',
+      `The system said that there are ${end.expected} records, and ${end.records} came.`,
+      { hint: 'Nothing was changed. Read again.', temporary: true },
+    )
   } finally {
     clearInterval(watch)
   }
@@ -205,19 +212,10 @@ function provenBy(end: ReadEnd): string {
   })
 }
 
-/** An error as a message. Errors of connector packages may have code, hint and temporary without being a RunError. */
+/** An error as a message, without secrets of the settings in it. */
 function fail(error: unknown): void {
-  const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
-  const hint: unknown = error instanceof Error ? Reflect.get(error, 'hint') : undefined
-  const deliberate = typeof code === 'string' && typeof hint === 'string'
-  say({
-    kind: 'failed',
-    code: deliberate ? code : null,
-    message: error instanceof Error ? error.message : String(error),
-    hint: deliberate ? hint : '',
-    temporary: deliberate && error instanceof Error && Reflect.get(error, 'temporary') === true,
-    stack: error instanceof Error ? error.stack : undefined,
-  })
+  const { code, message, hint, temporary, stack } = connectorError(error, input.settings)
+  say({ kind: 'failed', code, message, hint, temporary, stack })
 }
 
 // A connector in a loop is told from one that waits by this.
