@@ -9,7 +9,7 @@ password=$(mktemp)
 trap 'rm -f "$password"' EXIT
 printf 'reader-secret' > "$password"
 
-muster source create "$name" --connector ldap --set url=ldap://127.0.0.1:3890 \
+muster source create "$name" --connector ldap --set url="ldap://127.0.0.1:${LDAP_PORT:-3890}" \
   --set baseDns=ou=people,dc=example,dc=com --set groupBaseDns=ou=groups,dc=example,dc=com \
   --set bindDn=cn=reader,dc=example,dc=com --secret bindPassword="$password"
 muster source test "$name"

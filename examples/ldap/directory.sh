@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Starts a directory of directory.ldif on port 3890 of this machine and runs a command while it is there. Needs Debian's slapd.
+# Starts a directory of directory.ldif on port 3890 (or LDAP_PORT) of this machine and runs a command while it is there. Needs Debian's slapd.
 set -euo pipefail
+export LDAP_PORT=${LDAP_PORT:-3890}
+url=ldap://127.0.0.1:$LDAP_PORT
 here=$(cd "$(dirname "$0")" && pwd)
 
 folder=$(mktemp -d)
@@ -32,9 +34,9 @@ CONF
 
 /usr/sbin/slapadd -q -f "$folder/slapd.conf" -l "$here/directory.ldif"
 # With -d the server stays a child of this script.
-/usr/sbin/slapd -f "$folder/slapd.conf" -h ldap://127.0.0.1:3890 -d 0 &
+/usr/sbin/slapd -f "$folder/slapd.conf" -h "$url" -d 0 &
 server=$!
-until ldapwhoami -x -H ldap://127.0.0.1:3890 >/dev/null 2>&1; do
+until ldapwhoami -x -H "$url" >/dev/null 2>&1; do
   kill -0 "$server"
   sleep 0.1
 done
