@@ -99,6 +99,14 @@ export function isWithin(dn: string, base: string): boolean {
   return outer === '' || inner === outer || inner.endsWith(`,${outer}`)
 }
 
+/** Whether a search of that scope from a base reaches a DN. */
+export function isReached(dn: string, base: string, scope: 'base' | 'one' | 'sub'): boolean {
+  if (!isWithin(dn, base)) return false
+  if (scope === 'sub') return true
+  const depth = (name: string): number => (name === '' ? 0 : splitUnescaped(name, ',').length)
+  return depth(foldDn(dn)) - depth(foldDn(base)) === (scope === 'one' ? 1 : 0)
+}
+
 /** Whether a text has the form of a DN. The empty one, the root of a server, has it too. */
 export function isDn(text: string): boolean {
   if (text === '') return true

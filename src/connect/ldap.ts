@@ -11,7 +11,7 @@ import { controlNames, readRoot } from './ldap-root.ts'
 import { readEntry, searchPages, type Session } from './ldap-search.ts'
 import { type LdapSettings, readSettings } from './ldap-settings.ts'
 import { shapeOf } from './ldap-shape.ts'
-import { escapeFilterValue, isWithin } from './ldap-text.ts'
+import { escapeFilterValue, isReached } from './ldap-text.ts'
 import type { Connector, Reader, ReaderTools, ReadRecord, ReadRequest } from './reader.ts'
 
 export const ldapConnector: Connector = {
@@ -160,7 +160,7 @@ async function readOne(
   const whole = filter.trim().startsWith('(') ? filter : `(${filter})`
   const entries = []
   if (name === null) {
-    const inside = bases.some((base) => isWithin(identity, base))
+    const inside = bases.some((base) => isReached(identity, base, scope))
     const entry = inside ? await readEntry(session, identity, shape.attributes, { filter }) : null
     if (entry !== null) entries.push(entry)
   } else {

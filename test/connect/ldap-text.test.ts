@@ -7,6 +7,7 @@ import {
   fillTemplate,
   foldDn,
   isDn,
+  isReached,
   isWithin,
 } from '../../src/connect/ldap-text.ts'
 import {
@@ -119,6 +120,16 @@ describe('a DN', () => {
     expect(isWithin('ou=people2,dc=x', 'ou=people,dc=x')).toBe(false)
     expect(isWithin('uid=a\\,dc=x', 'dc=x')).toBe(false)
     expect(isWithin('dc=x', '')).toBe(true)
+  })
+
+  it('is reached from a base by the scope of the search', () => {
+    const reached = (dn: string): readonly boolean[] =>
+      (['base', 'one', 'sub'] as const).map((scope) => isReached(dn, 'ou=a,dc=x', scope))
+    expect(reached('OU=A,dc=x')).toEqual([true, false, true])
+    expect(reached('cn=b\\,c,ou=a,dc=x')).toEqual([false, true, true])
+    expect(reached('cn=b,ou=c,ou=a,dc=x')).toEqual([false, false, true])
+    expect(reached('cn=b,dc=x')).toEqual([false, false, false])
+    expect(isReached('dc=x', '', 'one')).toBe(true)
   })
 
   it('is told from other texts', () => {

@@ -184,6 +184,21 @@ describe('a read', () => {
     expect(one).toMatchObject({ identity, key: uuidOf(777) })
   })
 
+  it('finds no single account that a read would not give', async () => {
+    const outside = `uid=m1,ou=more,${suffix}`
+    const found = async (given: object, dn: string): Promise<unknown> => {
+      const reader = await openLdap(settings(given))
+      const one = await reader.readOne?.(dn, ask(byName))
+      await reader.close()
+      return one === null ? null : one?.identity
+    }
+    expect(await found({}, outside)).toBe(null)
+    expect(await found({ baseDns: [suffix] }, outside)).toBe(outside)
+    expect(await found({ baseDns: [suffix], scope: 'one' }, outside)).toBe(null)
+    expect(await found({ filter: '(uid=u0001)' }, dnOf(2))).toBe(null)
+    expect(await found({}, 'no DN at all')).toBe(null)
+  })
+
   it('gives mapped, binary and several values', async () => {
     const attributes = [
       want('id'),
