@@ -94,14 +94,22 @@ function pagesOf(reader: Reader, wanted: ReadRequest): AsyncGenerator<Page, Read
   )
 }
 
+/** Characters of values in a look, beyond which it ends: all of it goes through memory into one answer. */
+const peekCharacters = 8 << 20
+
 /** The first records, as a look at what a read would bring. */
 async function peek(reader: Reader, wanted: Wanted, limit: number): Promise<SystemAnswer> {
   const records: ReadRecord[] = []
   const asked = request(wanted, null, limit)
-  const pages = guardedRead(pagesOf(reader, asked), guards(asked))
-  for await (const page of pages) {
-    records.push(...page.records.slice(0, limit - records.length))
-    if (records.length >= limit) break
+  let characters = 0
+  const isFull = (): boolean => records.length >= limit || characters > peekCharacters
+  for await (const page of guardedRead(pagesOf(reader, asked), guards(asked))) {
+    for (const record of page.records) {
+      if (isFull()) break
+      records.push(record)
+      characters += record.values.flat().reduce((sum, value) => sum + (value?.length ?? 0), 0)
+    }
+    if (isFull()) break
   }
   return { what: 'peek', records, attributes: names(wanted) }
 }

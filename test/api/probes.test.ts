@@ -298,6 +298,14 @@ describe('peek-resource-objects', () => {
     }
   })
 
+  it('ends early where records are so large that they would fill the memory', async () => {
+    const { id } = await make({ behaviour: 'hugeRecord', after: 1, bytes: 2 * 1024 * 1024 })
+    const { status, body } = await ask(id, 'peek-resource-objects', {})
+    expect([status, body.objectCount]).toEqual([200, 2])
+    const small = await make({ behaviour: 'hugeRecord', after: 1, bytes: 1024 })
+    expect((await ask(small.id, 'peek-resource-objects', {})).body.objectCount).toBe(10)
+  })
+
   it('is 400 with the reason and the hint when the system cannot be read', async () => {
     const { id } = await make({ password: 'wrong' })
     const answer = await ask(id, 'peek-resource-objects', {})
