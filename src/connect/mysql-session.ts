@@ -163,7 +163,6 @@ async function beginReading(connection: mysql.Connection, settings: SqlSettings)
   ]
   await run(connection, `set ${own.map((setting) => `session ${setting}`).join(', ')}`)
   await run(connection, 'set session transaction isolation level repeatable read')
-  await run(connection, 'set session transaction read only')
   await run(connection, 'start transaction with consistent snapshot, read only')
 }
 

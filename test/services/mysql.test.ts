@@ -363,6 +363,21 @@ describe('a query', () => {
     expect(records.every(({ values }) => values[1] === '0')).toBe(true)
   })
 
+  test('ends with the mark of its snapshot, so that the next delta begins before what came meanwhile', async () => {
+    await server.run('create table marked (id int primary key, mark int)')
+    await server.run('insert into marked select seq, seq % 10 from seq_1_to_20000')
+    const reader = await open({ table: 'marked', watermarkColumn: 'mark', pageSize: 100 })
+    const request = asks(wants('id'))
+    const pages = reader.read(request)
+    await pages.next()
+    await server.run(`insert into marked select seq, 100 from seq_20001_to_20100`)
+    const { end } = await drain(pages)
+    const delta = await readAll(reader, { ...request, cursor: cursorAfter(end) })
+    expect(delta.records.filter(({ identity }) => Number(identity) > 20000)).toHaveLength(100)
+    expect(delta.end.cursor).toEqual({ watermark: '100' })
+    expect(end.cursor).toEqual({ watermark: '9' })
+  })
+
   test('shows signs of life while the server works', async () => {
     const reader = await open({ query: 'select sleep(1.5) as id', silenceSeconds: 1 })
     let empty = 0
@@ -372,10 +387,10 @@ describe('a query', () => {
 
   test('may make long lists, which are not cut off', async () => {
     const reader = await open({
-      query: 'select 1 as id, json_arrayagg(seq) as numbers from seq_1_to_20000',
+      query: 'select 1 as id, json_arrayagg(seq) as numbers from seq_1_to_300000',
     })
     const { records } = await readAll(reader, asks(wants('id', 'numbers[]')))
-    expect(records[0]?.values[1]).toHaveLength(20_000)
+    expect(records[0]?.values[1]).toHaveLength(300_000)
   })
 })
 
@@ -464,6 +479,37 @@ describe('when things go wrong', () => {
       })
       .catch((error: unknown) => error)
     expect(String(failure)).toContain('the disk is full')
+  })
+
+  test('the server waits for a consumer that is slow', async () => {
+    const query = `select seq as id, repeat('x', 500) as text from seq_1_to_200000`
+    const request = asks(wants('id', 'text'))
+    const waits = async (): Promise<boolean> => {
+      const found = await server.run(
+        `select state from information_schema.processlist where user = 'reader'`,
+      )
+      return /writing to net/i.test((found as readonly { state: string }[])[0]?.state ?? '')
+    }
+    // Who reads on lets the server go on now and then.
+    const waitsForGood = async (): Promise<void> => {
+      await expect.poll(waits, { timeout: 10_000, interval: 20 }).toBe(true)
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      for (let look = 0; look < 20; look += 1) {
+        expect(await waits()).toBe(true)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+    }
+    const reader = await open({ query })
+    let blocks = 0
+    const end = await reader.copy?.(request, async () => {
+      blocks += 1
+      if (blocks === 2) await waitsForGood()
+    })
+    expect(end?.records).toBe(200_000)
+    const pages = reader.read(request)
+    await pages.next()
+    await waitsForGood()
+    expect((await drain(pages)).records.length).toBeGreaterThan(190_000)
   })
 
   test('memory stays flat however many rows there are', async () => {

@@ -393,6 +393,22 @@ describe('a query', () => {
     expect(records.every(({ values }) => values[1] === '0')).toBe(true)
   })
 
+  test('ends with the mark of its snapshot, so that the next delta begins before what came meanwhile', async () => {
+    await server.run(
+      'create table marked as select n as id, n % 10 as mark from generate_series(1, 5000) n',
+    )
+    const reader = await open({ table: 'marked', watermarkColumn: 'mark', pageSize: 100 })
+    const request = asks(wants('id'))
+    const pages = reader.read(request)
+    await pages.next()
+    await server.run(`insert into marked select n, 100 from generate_series(5001, 5100) n`)
+    const { end } = await drain(pages)
+    const delta = await readAll(reader, { ...request, cursor: cursorAfter(end) })
+    expect(delta.records.filter(({ identity }) => Number(identity) > 5000)).toHaveLength(100)
+    expect(delta.end.cursor).toEqual({ watermark: '100' })
+    expect(end.cursor).toEqual({ watermark: '9' })
+  })
+
   test('shows signs of life while the server works', async () => {
     const reader = await open({ query: 'select pg_sleep(1.5)::text as id', silenceSeconds: 1 })
     let empty = 0
@@ -610,6 +626,33 @@ describe('when things go wrong', () => {
         { timeout: 15_000, interval: 250 },
       )
       .toEqual([{ n: 0 }])
+  })
+
+  test('the server waits for a consumer that is slow', async () => {
+    const query = `select n as id, repeat('x', 500) as text from generate_series(1, 200000) n`
+    const request = asks(wants('id', 'text'))
+    const waits = async (): Promise<boolean> => {
+      const { rows } = await server.run(
+        `select wait_event from pg_stat_activity where application_name = 'muster' and state = 'active'`,
+      )
+      return rows[0]?.['wait_event'] === 'ClientWrite'
+    }
+    // Who reads on lets the server go on now and then.
+    const waitsForGood = async (): Promise<void> => {
+      await expect.poll(waits, { timeout: 10_000, interval: 20 }).toBe(true)
+      await new Promise((resolve) => setTimeout(resolve, 500))
+      for (let look = 0; look < 20; look += 1) {
+        expect(await waits()).toBe(true)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+    }
+    const reader = await open({ query })
+    let blocks = 0
+    const end = await reader.copy?.(request, async () => {
+      blocks += 1
+      if (blocks === 2) await waitsForGood()
+    })
+    expect(end?.records).toBe(200_000)
   })
 
   test('memory stays flat however many rows there are', async () => {
