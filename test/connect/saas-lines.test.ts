@@ -132,6 +132,25 @@ describe('reading ahead', () => {
     expect(seen).toEqual(Array.from({ length: count }, (_, index) => index))
   })
 
+  it('keeps the order when more comes while a part waits in the file', async () => {
+    const piece = 256 * 1024
+    let taken = 0
+    const source = async function* source(): AsyncGenerator<Uint8Array> {
+      for (let number = 0; number < 40; number += 1) yield Buffer.alloc(piece, number)
+      // The memory is empty by then, and the file is not.
+      while (taken < 20 * piece) await new Promise((resolve) => setTimeout(resolve, 1))
+      for (let number = 40; number < 60; number += 1) yield Buffer.alloc(piece, number)
+    }
+    const seen: number[] = []
+    for await (const chunk of readAhead(source())) {
+      for (let at = 0; at < chunk.length; at += piece / 4) seen.push(chunk[at] ?? -1)
+      taken += chunk.length
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+    expect(taken).toBe(60 * piece)
+    expect(seen).toEqual(seen.toSorted((a, b) => a - b))
+  })
+
   it('gives the error of its source after what came before it', async () => {
     const source = async function* source(): AsyncGenerator<Uint8Array> {
       yield new Uint8Array([1])

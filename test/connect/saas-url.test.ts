@@ -287,6 +287,22 @@ describe('another server behind the URL', () => {
     expect(asked).toBe(7)
   })
 
+  it('is asked twice for a long list that goes on after its state', async () => {
+    let asked = 0
+    const url = await serve((_, response) => {
+      asked += 1
+      response.write('{"data":{"since":1},"type":"state"}\n')
+      for (let number = 1; number <= 200; number += 1) {
+        response.write(`{"identity":"user-${number}","attributes":{"name":"${'x'.repeat(100)}"}}\n`)
+      }
+      response.end()
+    })
+    const { end } = await readAll({ url })
+    expect(end.proof).toContain('200th')
+    expect(end.cursor).toEqual({ state: { since: 1 } })
+    expect(asked).toBe(2)
+  })
+
   it('is asked again when it is busy, as late as it says', async () => {
     let asked = 0
     const url = await serve((_, response) => {
