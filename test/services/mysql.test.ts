@@ -1,5 +1,6 @@
 // The connector of MySQL and MariaDB against a real MariaDB: values, safety, delta, and what happens when things go wrong.
 import { readdirSync } from 'node:fs'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { mysqlConnector } from '../../src/connect/mysql.ts'
 import type { Reader } from '../../src/connect/reader.ts'
@@ -439,6 +440,53 @@ describe('when things go wrong', () => {
     expect((await readAll(reader, asked)).records[0]?.identity).toMatch(/^TLSv1\.[23]$/)
     expect((await copyAll(reader, asked)).rows).toHaveLength(1)
     expect(await reader.check(asked.signal)).toMatchObject({ tls: true, database: 'hr' })
+  })
+
+  test('what is no database, or none that answers, is an error and not a wait without end', async () => {
+    const greeting = Buffer.from(
+      '4a0000000a352e352e3500' +
+        '01000000' +
+        '6162636465666768' +
+        '00' +
+        'fff7' +
+        '21' +
+        '0200' +
+        '0f80' +
+        '15' +
+        '00'.repeat(10) +
+        '6162636465666768696a6b6c' +
+        '00' +
+        '6d7973716c5f6e61746976655f70617373776f726400',
+      'hex',
+    )
+    greeting.writeUIntLE(greeting.length - 4, 0, 3)
+    const answers: readonly (readonly [string | Buffer | null, Settings, string, boolean])[] = [
+      [null, { timeoutSeconds: 1 }, 'connection_lost', true],
+      ['HTTP/1.1 400 Bad Request\r\n\r\n', { timeoutSeconds: 1 }, 'connection_lost', true],
+      ['\u0000'.repeat(1000), { timeoutSeconds: 1 }, 'connection_lost', true],
+      // The greeting of a server without TLS.
+      [greeting, { tls: 'require', tlsServerName: 'localhost' }, 'tls_unavailable', false],
+    ]
+    for (const [answer, given, code, temporary] of answers) {
+      const sockets = new Set<Socket>()
+      const other = createServer((socket) => {
+        sockets.add(socket)
+        socket.on('error', () => undefined)
+        if (answer !== null) socket.write(answer)
+      })
+      await new Promise<void>((resolve) => void other.listen(0, '127.0.0.1', resolve))
+      const { port } = other.address() as AddressInfo
+      try {
+        const url = `mysql://reader@127.0.0.1:${port}/hr`
+        const failure = await failureOf(async () =>
+          (await open({ query: 'select 1 as id', url, ...given })).check(asked.signal),
+        )
+        expect([answer, failure.code, failure.temporary]).toEqual([answer, code, temporary])
+      } finally {
+        for (const socket of sockets) socket.destroy()
+        other.close()
+      }
+    }
   })
 
   test('a connection that is ended in the middle of a read is an error that passes', async () => {

@@ -1,4 +1,5 @@
 // The connector of PostgreSQL against a real server: values, safety, delta, and what happens when things go wrong.
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { postgresqlConnector } from '../../src/connect/postgresql.ts'
 import type { Reader } from '../../src/connect/reader.ts'
@@ -568,6 +569,36 @@ describe('when things go wrong', () => {
       expect([given, failure.code]).toEqual([given, 'bad_setting'])
       expect(failure.message).toMatch(words)
       expect(failure.message).not.toContain('secret')
+    }
+  })
+
+  test('what is no database, or none that answers, is an error and not a wait without end', async () => {
+    const answers: readonly (readonly [string | Buffer | null, Settings, string, boolean])[] = [
+      [null, { timeoutSeconds: 1 }, 'connection_lost', true],
+      ['HTTP/1.1 400 Bad Request\r\n\r\n', { timeoutSeconds: 1 }, 'connection_lost', true],
+      ['\u0000'.repeat(1000), { timeoutSeconds: 1 }, 'connection_lost', true],
+      // What PostgreSQL says where TLS is off.
+      ['N', { tls: 'require', tlsServerName: 'localhost' }, 'tls_unavailable', false],
+    ]
+    for (const [answer, given, code, temporary] of answers) {
+      const sockets = new Set<Socket>()
+      const other = createServer((socket) => {
+        sockets.add(socket)
+        socket.on('error', () => undefined)
+        socket.once('data', () => answer !== null && socket.write(answer))
+      })
+      await new Promise<void>((resolve) => void other.listen(0, '127.0.0.1', resolve))
+      const { port } = other.address() as AddressInfo
+      try {
+        const url = `postgres://reader@127.0.0.1:${port}/hr`
+        const failure = await failureOf(async () =>
+          (await open({ query: 'select 1 as id', url, ...given })).check(asked.signal),
+        )
+        expect([answer, failure.code, failure.temporary]).toEqual([answer, code, temporary])
+      } finally {
+        for (const socket of sockets) socket.destroy()
+        other.close()
+      }
     }
   })
 
