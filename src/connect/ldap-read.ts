@@ -226,12 +226,6 @@ function report({ oddities, log }: Session, settings: LdapSettings, shape: Shape
       `${values} values of "${name}" are no text and were given as base64: add it to binaryAttributes.`,
     )
   }
-  for (const [name, entries] of shape.cut) {
-    log(
-      'warn',
-      `"${name}" has several values in ${entries} entries, the schema has one: the first was taken.`,
-    )
-  }
   if (shape.keyedByDn() === true && settings.keyAttribute.toLowerCase() !== 'dn') {
     log('warn', `Entries have no "${settings.keyAttribute}": one that is moved counts as another.`)
   }

@@ -30,8 +30,6 @@ export interface Shape {
   readonly identityName: string | null
   /** The value of an attribute that is read besides those of the schema. */
   readonly extra: (entry: RawEntry, name: string) => string | null
-  /** Attributes with one value in the schema of which an entry had several, and how many entries. */
-  readonly cut: ReadonlyMap<string, number>
   /** Whether entries are told apart by their DN, as they have no lasting id. Null before the first one. */
   readonly keyedByDn: () => boolean | null
 }
@@ -56,7 +54,6 @@ export function shapeOf(
     attributes.push({ name, form: formOf(name, settings.binaryAttributes) })
     return attributes.length - 1
   }
-  const cut = new Map<string, number>()
   let joinsGroups = false
   let wantsGroups = false
   const columns = request.attributes.map((wanted): Column => {
@@ -70,7 +67,7 @@ export function shapeOf(
         return found.length === 0 ? null : found
       }
     }
-    return columnOf(wanted, slotOf(source.name), cut)
+    return columnOf(wanted, slotOf(source.name))
   })
   const identity = request.attributes.findIndex(({ name }) => name === request.identityAttribute)
   const named = request.attributes[identity]
@@ -87,7 +84,6 @@ export function shapeOf(
     wantsGroups: wantsGroups && settings.membership !== 'none',
     uidOf,
     identityName: typeof identitySource === 'string' ? null : identitySource.name,
-    cut,
     keyedByDn: keyOf.byDn,
     extra: (entry, name) => firstOf(entry.values[slots.get(name.toLowerCase()) ?? -1] ?? null),
     record: (entry, groups) => {
@@ -119,19 +115,16 @@ function sourceOf(
   return { name }
 }
 
-function columnOf(wanted: WantedAttribute, slot: number, cut: Map<string, number>): Column {
+/** An attribute that is single in the schema may have several values here: the run takes the first, and says so. */
+function columnOf(wanted: WantedAttribute, slot: number): Column {
   const convert = converterOf(wanted)
   return (entry) => {
     const value = entry.values[slot] ?? null
     if (value === null) return null
-    if (wanted.isMulti) {
-      const texts = typeof value === 'string' ? [value] : value
-      return convert === null ? texts : texts.map(convert).filter((text) => text !== null)
-    }
-    const first = typeof value === 'string' ? value : (value[0] ?? null)
-    // The first value is the one that the server keeps first; the others would not fit into the schema.
-    if (typeof value !== 'string') cut.set(wanted.name, (cut.get(wanted.name) ?? 0) + 1)
-    return convert === null || first === null ? first : convert(first)
+    if (typeof value === 'string' && !wanted.isMulti)
+      return convert === null ? value : convert(value)
+    const texts = typeof value === 'string' ? [value] : value
+    return convert === null ? texts : texts.map(convert).filter((text) => text !== null)
   }
 }
 

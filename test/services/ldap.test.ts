@@ -208,24 +208,18 @@ describe('a read', () => {
       want('changed', { nativeName: 'modifyTimestamp', type: 'DATE' }),
       want('hasSubordinates', { type: 'BOOLEAN' }),
     ]
-    const log: string[] = []
     const attributeMap = { id: 'uid', photo: 'jpegPhoto' }
-    const read = await readOnce(
-      settings({ attributeMap, filter: '(uid=u0006)' }),
-      ask(attributes),
-      log,
-    )
+    const read = await readOnce(settings({ attributeMap, filter: '(uid=u0006)' }), ask(attributes))
     const [record] = read.records
     expect(record?.identity).toBe('u0006')
     expect(record?.values.slice(0, 4)).toEqual([
       'u0006',
       jpeg.toString('base64'),
       ['a@example.com', 'b@example.com'],
-      'a@example.com',
+      ['a@example.com', 'b@example.com'],
     ])
     expect(record?.values[4]).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
     expect(record?.values[5]).toBe('false')
-    expect(log.join()).toContain('"mail" has several values in 1 entries')
   })
 
   it('finds one account by another identity than the DN', async () => {
