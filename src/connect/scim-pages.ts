@@ -127,10 +127,10 @@ async function* listOnce(
       const enough = listing.limit !== null && passes.given.size >= listing.limit
       const done = listing.method === 'index' ? count === total : page.nextCursor === null
       if (done || enough) {
-        if (first && done && listing.limit === null && page.resources.length >= listing.pageSize) {
-          await refusePageForTotal(client, listing, page, { ids, signal })
-        }
         yield fresh
+        if (first && (await goesOn(client, listing, page, { ids, signal }))) {
+          return { outcome: 'moved', count, total }
+        }
         return { outcome: listing.limit === null ? 'complete' : 'limited', count, total }
       }
       if (page.nextCursor !== null && !cursors.add(page.nextCursor)) throw cursorRepeated(page)
@@ -144,23 +144,29 @@ async function* listOnce(
 }
 
 /**
- * Some servers announce as many resources as there are in the page. So where one full page was all, the next one is
- * asked for too: nobody new may come. (For a page beyond the end some give the first one again, and some an error.)
+ * Whether a list that ended with its first page grew since. Some servers announce as many resources as there are in the
+ * page, so that every list seems to be one page long: the next one is asked for too, and nobody new may come. (For a page
+ * beyond the end some give the first one again, and some an error.)
  */
-async function refusePageForTotal(
+async function goesOn(
   client: ScimClient,
   listing: Listing,
   page: ListPage,
   { ids, signal }: { readonly ids: Seen; readonly signal: AbortSignal },
-): Promise<void> {
-  if (listing.method !== 'index' || page.total === null) return
-  const query = placeOf(listing, page.total + 1, '')
+): Promise<boolean> {
+  const { total, resources, place } = page
+  if (listing.method !== 'index' || listing.limit !== null || total === null || total === 0) {
+    return false
+  }
+  const query = placeOf(listing, total + 1, '')
   const beyond = await begin(client, listing, query, signal).catch((error: unknown) => {
     if (error instanceof ScimRefused && error.status !== 401) return null
     throw error
   })
-  const more = beyond?.resources.filter(({ id }) => ids.add(id)).length ?? 0
-  if (more > 0) throw totalMismatch(page.place, page.total, page.resources.length + more)
+  const more = beyond?.resources.filter(({ id }) => !ids.has(id)).length ?? 0
+  if (more === 0) return false
+  if ((beyond?.total ?? 0) > total) return true
+  throw totalMismatch(place, total, resources.length + more)
 }
 
 /** The query of a page. */

@@ -1,9 +1,10 @@
-// Which ids came already, in sixteen bytes or less for each: a set of texts would grow with the length of the ids.
+// Which ids came already, in at most 32 bytes for each: a set of texts would grow with the length of the ids.
 
 /** A set of texts, known by 64 bits of each. */
 export interface Seen {
   /** Adds a text; false when it (or, once in billions of billions of pairs, another) was there. */
   add(text: string): boolean
+  has(text: string): boolean
   readonly size: number
 }
 
@@ -12,24 +13,21 @@ export function createSeen(): Seen {
   let slots = new Uint32Array(2 * 1024)
   let size = 0
 
-  const insert = (table: Uint32Array, low: number, high: number): boolean => {
-    const mask = table.length / 2 - 1
-    for (let slot = low & mask; ; slot = (slot + 1) & mask) {
-      const [first, second] = [table[2 * slot], table[2 * slot + 1]]
-      if (first === 0 && second === 0) {
-        table[2 * slot] = low
-        table[2 * slot + 1] = high
-        return true
-      }
-      if (first === low && second === high) return false
+  /** Where the text is, or the empty slot where it belongs. */
+  const find = (table: Uint32Array, low: number, high: number): number => {
+    const mask = table.length - 1
+    for (let place = (2 * low) & mask; ; place = (place + 2) & mask) {
+      const [first, second] = [table[place], table[place + 1]]
+      if ((first === 0 && second === 0) || (first === low && second === high)) return place
     }
   }
+  const isEmpty = (place: number): boolean => slots[place] === 0 && slots[place + 1] === 0
 
   const grow = (): void => {
     const larger = new Uint32Array(slots.length * 2)
     for (let place = 0; place < slots.length; place += 2) {
       const [low, high] = [slots[place] ?? 0, slots[place + 1] ?? 0]
-      if (low !== 0 || high !== 0) insert(larger, low, high)
+      if (!isEmpty(place)) larger.set([low, high], find(larger, low, high))
     }
     slots = larger
   }
@@ -38,9 +36,16 @@ export function createSeen(): Seen {
     add: (text) => {
       if (4 * size >= slots.length) grow()
       const [low, high] = hash(text)
-      const added = insert(slots, low, high)
-      if (added) size += 1
-      return added
+      const place = find(slots, low, high)
+      if (!isEmpty(place)) return false
+      slots[place] = low
+      slots[place + 1] = high
+      size += 1
+      return true
+    },
+    has: (text) => {
+      const [low, high] = hash(text)
+      return !isEmpty(find(slots, low, high))
     },
     get size() {
       return size

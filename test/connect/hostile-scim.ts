@@ -121,9 +121,13 @@ const misbehaviours = {
   noTotal: (turn: Turn) => page(turn, { totalResults: undefined }),
   badTotal: (turn: Turn) => page(turn, { totalResults: 'many' }),
   announcesItsPage: (turn: Turn) => {
-    const left = turn.users - Number(turn.query.get('startIndex') ?? 1) + 1
-    page(turn, { totalResults: Math.min(left, Number(turn.query.get('count'))) })
+    // Its pages have no more than seven, whatever is asked for.
+    const from = Number(turn.query.get('startIndex')) - 1
+    const Resources = range(from, Math.min(from + 7, turn.users))
+    page(turn, { totalResults: Resources.length, Resources })
   },
+  growsAfterItsPage: (turn: Turn) =>
+    page({ ...turn, users: turn.users + (turn.count > 1 ? 1 : 0) }),
   repeatsBeyondTheEnd: (turn: Turn) => {
     const start = Number(turn.query.get('startIndex'))
     page(turn, start > turn.users ? { Resources: range(0, 10) } : {})

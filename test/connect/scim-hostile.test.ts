@@ -85,7 +85,7 @@ describe('a list that does not add up', () => {
   })
 })
 
-describe('a list of one full page', () => {
+describe('a list of one page', () => {
   it.each<[Misbehaviour | null]>([[null], ['repeatsBeyondTheEnd'], ['refusesBeyondTheEnd']])(
     'is whole when nobody new comes after it (%s)',
     async (misbehaviour) => {
@@ -96,6 +96,13 @@ describe('a list of one full page', () => {
       expect(asked()).toBe(2)
     },
   )
+
+  it('is read again when it grows right then', async () => {
+    server.behave('growsAfterItsPage', 8)
+    const { records, end } = await readAll()
+    expect(records).toHaveLength(9)
+    expect(end.expected).toBe(9)
+  })
 })
 
 describe('a list by cursor', () => {

@@ -168,6 +168,11 @@ describe('ids that came', () => {
     for (let index = 0; index < 200_000; index += 1) expect(seen.add(name(index))).toBe(true)
     for (let index = 0; index < 200_000; index += 1) expect(seen.add(name(index))).toBe(false)
     expect(seen.size).toBe(200_000)
+    expect([seen.has(name(0)), seen.has(name(199_999)), seen.has(name(200_000))]).toEqual([
+      true,
+      true,
+      false,
+    ])
     expect(seen.add('')).toBe(true)
     expect(seen.add('')).toBe(false)
   })
