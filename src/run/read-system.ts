@@ -168,7 +168,8 @@ async function changeSettings(
   const { masked, given } = splitSecrets(patchSettings(now.connectorAttributes, read.patches))
   await writeSourceSecrets(tx, key, source.id, { given, removed: [] })
   await updateConnectorAttributes(tx, source.id, masked)
-  return masked
+  // Read back, because the database keeps keys in an order of its own, and the seed is made of their text.
+  return ((await getSource(tx, source.id)) ?? now).connectorAttributes
 }
 
 /** The attributes of a schema as a reader is asked for them. */

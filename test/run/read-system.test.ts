@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { attribute } from '../../src/core/schema.ts'
 import type { Task } from '../../src/core/task.ts'
 import { deleteReadState, getReadState } from '../../src/store/read-states.ts'
+import { openSettings } from '../../src/store/source-secrets.ts'
 import { requestCancel } from '../../src/store/tasks.ts'
 import { updateConnectorAttributes } from '../../src/store/sources.ts'
 import {
@@ -20,6 +21,7 @@ import {
   sourceNow,
 } from '../support/aggregation.ts'
 import { testDatabase, type TestDatabase } from '../support/database.ts'
+import { testSystem } from '../support/system.ts'
 
 let test: TestDatabase
 let lab: Laboratory
@@ -327,6 +329,40 @@ describe('a read of changes', () => {
     expect(await identities(source)).toEqual(['a', 'b', 'c', 'd'])
     // Else nobody would hear of those removals again.
     expect((await getReadState(test.db, source))?.cursor).toEqual({ revision: 1 })
+  })
+
+  it('keeps what the system wants changed in its settings, secrets sealed, with the effect only', async () => {
+    const source = await modelSource({ a: ['x', 1] })
+    await lab.read(source)
+    const patches = [
+      { op: 'add', path: '/connectorAttributes/config', value: { token: 'fresh secret', page: 2 } },
+    ]
+    await writeFile(
+      modelPath,
+      JSON.stringify({ revision: 2, accounts: { a: ['y', 2] }, gone: {}, patches }),
+    )
+    expect((await lab.read(source)).attributes).toMatchObject({ updated: 1 })
+    const { connectorAttributes } = await sourceNow(test.db, source)
+    expect(connectorAttributes).toEqual({
+      path: modelPath,
+      config: { token: '******', page: 2 },
+    })
+    const opened = await openSettings(
+      test.db,
+      testSystem().masterKey,
+      await sourceNow(test.db, source),
+    )
+    expect(opened).toMatchObject({ config: { token: 'fresh secret' } })
+    // The change was the system's own, so the next read may still be one of changes.
+    expect((await lab.read(source)).attributes).toMatchObject({ rowsRead: 0 })
+    const wrong = [{ op: 'replace', path: '/name', value: 'stolen' }]
+    await writeFile(
+      modelPath,
+      JSON.stringify({ revision: 3, accounts: { a: ['z', 3] }, gone: {}, patches: wrong }),
+    )
+    expect(errorOf(await lab.read(source))).toBe('connector_failed')
+    expect((await getReadState(test.db, source))?.cursor).toEqual({ revision: 2 })
+    expect((await accountsOf(test.db, source))[0]?.attributes).toContain('"y"')
   })
 
   it('that fails does not move the cursor, and the next one brings what it missed', async () => {

@@ -1,5 +1,5 @@
 // A connector package whose system is a JSON file that a test writes: { revision, accounts: { id: [location, revision] },
-// gone: { id: revision } }. It has deltas: the cursor is the revision that was read.
+// gone: { id: revision }, patches: what it wants changed in its settings }. It has deltas: the cursor is the revision that was read.
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -31,6 +31,7 @@ async function* read(settings, request) {
     expected: mode === 'full' ? records.length : null,
     mode,
     cursor: { revision: model.revision },
+    patches: model.patches ?? [],
   }
 }
 
