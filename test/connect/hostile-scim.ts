@@ -81,8 +81,14 @@ function onSecond(other: (turn: Turn) => void): (turn: Turn) => void {
 const html = '<!doctype html><title>Log in</title><form><input name="password"></form>'
 
 /** Writes for ever, as fast as it is read. */
-function flood({ response, wrote }: Turn, begin: string, part: string, headers = {}): void {
-  response.writeHead(200, { 'content-type': type, ...headers })
+function flood(
+  { response, wrote }: Turn,
+  begin: string,
+  part: string,
+  headers = {},
+  status = 200,
+): void {
+  response.writeHead(status, { 'content-type': type, ...headers })
   response.write(begin)
   const bytes = Buffer.from(part.repeat(Math.ceil(65_536 / part.length)))
   const more = (): void => {
@@ -194,6 +200,7 @@ const misbehaviours = {
   giantByItsHeader: (turn: Turn) =>
     flood(turn, '{"totalResults":9,"Resources":[', '{},', { 'content-length': '5000000000' }),
   giantText: (turn: Turn) => flood(turn, '{"totalResults":9,"x":"', 'x'),
+  giantRefusal: (turn: Turn) => flood(turn, '{"detail":"', 'x', {}, 400),
   deep: (turn: Turn) => flood(turn, '{"totalResults":9,"x":', '['),
   manyValues: (turn: Turn) => flood(turn, '{"totalResults":9,"x":[[]', ',[]'),
   silent: () => undefined,

@@ -313,6 +313,7 @@ describe('an answer without an end', () => {
     ['giant', 'answer_too_large'],
     ['giantText', 'answer_too_large'],
     ['giantByItsHeader', 'answer_too_large'],
+    ['giantRefusal', 'request_refused'],
     ['deep', 'answer_too_large'],
     ['manyValues', 'answer_too_large'],
   ])('is left at the limit, and memory stays flat (%s)', async (misbehaviour, code) => {
