@@ -325,6 +325,7 @@ describe('a query', () => {
     for (const query of [
       'select sleep(3600) as id',
       'select a.seq as id from seq_1_to_1000000 a, seq_1_to_1000000 b where a.seq + b.seq < 0',
+      'select a.seq as id from seq_1_to_100000 a, seq_1_to_10000 b',
       'select benchmark(100000000000, sha2(1, 512)) as id',
     ]) {
       for (const work of whole.slice(0, 2)) {

@@ -358,6 +358,8 @@ describe('a query', () => {
     for (const query of [
       'select pg_sleep(3600)::text as id',
       `select a.n::text as id from generate_series(1, 100000) a(n), generate_series(1, 100000) b(m) where a.n + b.m < 0`,
+      'select n as id from generate_series(1, 1000000000) n',
+      'select a.n as id from generate_series(1, 100000) a(n), generate_series(1, 10000) b(m)',
       `with recursive r(id) as (select 1 union all select id + 1 from r) select max(id) as id from r`,
     ]) {
       for (const work of whole.slice(0, 2)) {
