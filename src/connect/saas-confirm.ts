@@ -7,7 +7,11 @@ import type { Command, SaasTransport } from './saas-transport.ts'
 /** Shorter answers fit into the first buffer of the runner (16 KiB in Node 20), where nothing is cut. */
 export const wholeAnswerBytes = 16 * 1024
 
-const attempts = 2
+/**
+ * So many further answers must agree. Over a slow link two cut answers ended at the same record once in six reads
+ * (2026-11-22), because the runner sends in blocks of its buffer; one further answer is too few.
+ */
+const furtherAnswers = 2
 
 /** What was seen of an answer. */
 export interface Seen {
@@ -17,7 +21,7 @@ export interface Seen {
 }
 
 /**
- * Asks again and looks whether the answer ends at the same record: a cut depends on the moment and falls elsewhere.
+ * Asks again and looks whether each answer ends at the same record: a cut depends on the moment and falls elsewhere.
  * Gives the proof; throws `connector_answer_cut`.
  */
 export async function confirmEnd(
@@ -26,17 +30,17 @@ export async function confirmEnd(
   seen: Seen,
   signal: AbortSignal,
 ): Promise<string> {
-  const counts = [seen.records]
-  for (let attempt = 1; attempt <= attempts; attempt += 1) {
+  for (let further = 1; further <= furtherAnswers; further += 1) {
     const again = await look(transport, command, signal)
-    if (again.last === seen.last && again.records === seen.records) {
-      return `a second reading ended at the same record, the ${seen.records}th`
-    }
-    counts.push(again.records)
+    if (again.last !== seen.last || again.records !== seen.records) throw cutError(seen, again)
   }
-  throw new RunError(
+  return `${furtherAnswers} further answers ended at the same record, the ${seen.records}th`
+}
+
+function cutError(seen: Seen, again: Seen): RunError {
+  return new RunError(
     'connector_answer_cut',
-    `The connector's answers ended at different records: after ${counts.join(', ')} records.`,
+    `The connector answered with ${seen.records} records, and with ${again.records} when it was asked again; not both can be whole.`,
     {
       hint: 'The official runner (spcx run) cuts long answers; run the connector as a bundle. If its accounts only change so often, connectorAttributes.answerEnd "trust" takes the first answer.',
     },

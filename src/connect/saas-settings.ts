@@ -33,7 +33,7 @@ export interface SaasSettings {
   readonly config: Settings
   /** Whether states are asked for when the connector supports them. */
   readonly stateful: boolean
-  /** `confirm`: a long answer over HTTP is read twice; `trust`: its clean end is enough. */
+  /** `confirm`: a long answer over HTTP is asked for again; `trust`: its clean end is enough. */
   readonly answerEnd: 'confirm' | 'trust'
   readonly silenceMs: number
   readonly maximumLineBytes: number
