@@ -1,6 +1,7 @@
 // Whether a long answer over HTTP came whole. The official runner ends an answer cleanly before all of it is written when
 // its reader was slower than the connector for a moment, so that a clean end alone shows nothing.
 import { RunError } from '../core/errors.ts'
+import type { Page } from './reader.ts'
 import { objectNames } from './saas-mapping.ts'
 import type { Command, SaasTransport } from './saas-transport.ts'
 
@@ -22,16 +23,17 @@ export interface Seen {
 
 /**
  * Asks again and looks whether each answer ends at the same record: a cut depends on the moment and falls elsewhere.
- * Gives the proof; throws `connector_answer_cut`.
+ * Gives the proof; throws `connector_answer_cut`. Its
+ * pages are empty: signs of life, for this takes as long as the list itself.
  */
-export async function confirmEnd(
+export async function* confirmEnd(
   transport: SaasTransport,
   command: Command,
   seen: Seen,
   signal: AbortSignal,
-): Promise<string> {
+): AsyncGenerator<Page, string> {
   for (let further = 1; further <= furtherAnswers; further += 1) {
-    const again = await look(transport, command, signal)
+    const again = yield* look(transport, command, signal)
     if (again.last !== seen.last || again.records !== seen.records) throw cutError(seen, again)
   }
   return `${furtherAnswers} further answers ended at the same record, the ${seen.records}th`
@@ -47,11 +49,11 @@ function cutError(seen: Seen, again: Seen): RunError {
   )
 }
 
-async function look(
+async function* look(
   transport: SaasTransport,
   command: Command,
   signal: AbortSignal,
-): Promise<Seen> {
+): AsyncGenerator<Page, Seen> {
   let records = 0
   let last: unknown = null
   for await (const { lines } of transport.run(command, 1, signal)) {
@@ -60,6 +62,7 @@ async function look(
       records += 1
       last = data
     }
+    yield { records: [] }
   }
   return { records, last: last === null ? null : objectNames(last).identity }
 }

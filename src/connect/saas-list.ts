@@ -76,7 +76,7 @@ export async function* readObjects(
     yield { records: records.slice(0, room) }
     if (limit !== null && given >= limit) return ending(progress, delta, null, mapping.extra())
   }
-  const proof = await proveEnd(context, sent, progress, delta, signal)
+  const proof = yield* proveEnd(context, sent, progress, delta, signal)
   // Without a new state the next delta begins where this one did.
   progress.cursor ??= request.cursor
   return ending(progress, delta, proof, mapping.extra())
@@ -99,13 +99,13 @@ function note(progress: Progress, type: string, data: unknown): void {
   }
 }
 
-async function proveEnd(
+async function* proveEnd(
   { transport, settings }: ListContext,
   sent: Command,
   progress: Progress,
   delta: boolean,
   signal: AbortSignal,
-): Promise<string> {
+): AsyncGenerator<Page, string> {
   if (transport.provesEnd) return 'the connector returned from its command'
   if (progress.closed) return 'the answer ended cleanly after its state'
   if (settings.answerEnd === 'trust') return 'the answer ended cleanly'
@@ -114,7 +114,7 @@ async function proveEnd(
     // What is cut off such an answer comes with the next: its state stays where it was.
     return 'the answer of the delta ended cleanly, without a new state'
   }
-  return confirmEnd(transport, sent, progress, signal)
+  return yield* confirmEnd(transport, sent, progress, signal)
 }
 
 function ending(

@@ -150,6 +150,11 @@ describe('a connector under the official runner', () => {
     const { records, pages } = await readAll({ url: directory.url, config })
     expect(records).toHaveLength(5)
     expect(pages).toBeGreaterThan(5)
+    // Also while a long answer is asked for again.
+    const long = { count: 50, filler: 400, pauseEvery: 10, pauseMs: 20 }
+    const again = await readAll({ url: directory.url, config: long })
+    expect(again.records).toHaveLength(50)
+    expect(again.pages).toBeGreaterThan(10)
     const limited = await readAll({ url: directory.url, config: { count: 5000 } }, { limit: 3 })
     expect(limited.records).toHaveLength(3)
     expect(limited.end).toMatchObject({ proof: null, cursor: null })
