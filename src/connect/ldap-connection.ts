@@ -105,7 +105,7 @@ export function openConnection(connected: Socket, timeoutMs: number): LdapConnec
   clock.unref()
   listen()
 
-  const send = (write: (id: number) => Buffer, sink: SearchSink | null): Promise<LdapResult> =>
+  const send: Send = (write, sink) =>
     new Promise((resolve, reject) => {
       if (broken !== null) {
         reject(broken)
@@ -118,18 +118,9 @@ export function openConnection(connected: Socket, timeoutMs: number): LdapConnec
     })
 
   return {
-    bind: async (dn, password) => {
-      const write = (messageId: number) => new BindRequest({ messageId, dn, password }).write()
-      const result = await send(write, null)
-      if (result.code !== 0) {
-        throw resultError(result, dn === '' ? 'The anonymous login' : `The login as "${dn}"`)
-      }
-    },
+    bind: (dn, password) => bindBy(send, dn, password),
     startTls: async (upgrade) => {
-      const write = (messageId: number) =>
-        new ExtendedRequest({ messageId, oid: startTlsName }).write()
-      const result = await send(write, null)
-      if (result.code !== 0) throw startTlsError(result)
+      await askForTls(send)
       // Bytes that came before the encryption began could be anybody's.
       if (frames.waiting()) throw protocolError('bytes before the encryption began')
       socket.off('data', take).off('error', fail).off('close', end).off('end', end)
@@ -147,6 +138,21 @@ export function openConnection(connected: Socket, timeoutMs: number): LdapConnec
       breakWith(reason, () => rest.destroySoon())
     },
   }
+}
+
+type Send = (write: (id: number) => Buffer, sink: SearchSink | null) => Promise<LdapResult>
+
+async function bindBy(send: Send, dn: string, password: string): Promise<void> {
+  const write = (messageId: number) => new BindRequest({ messageId, dn, password }).write()
+  const result = await send(write, null)
+  if (result.code === 0) return
+  throw resultError(result, dn === '' ? 'The anonymous login' : `The login as "${dn}"`)
+}
+
+async function askForTls(send: Send): Promise<void> {
+  const write = (messageId: number) => new ExtendedRequest({ messageId, oid: startTlsName }).write()
+  const result = await send(write, null)
+  if (result.code !== 0) throw startTlsError(result)
 }
 
 function dispatch(frame: Frame, waiting: Map<number, Waiting>): void {

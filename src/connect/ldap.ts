@@ -69,8 +69,13 @@ function openDesk(settings: LdapSettings, tools: ReaderTools): Desk {
     const used = connection
     const stop = (): void => used.close(reasonOf(signal))
     signal.addEventListener('abort', stop, { once: true })
-    const session = await openSession(settings, tools, used, budget, signal)
-    return { session, end: () => signal.removeEventListener('abort', stop) }
+    const end = (): void => signal.removeEventListener('abort', stop)
+    try {
+      return { session: await openSession(settings, tools, used, budget, signal), end }
+    } catch (error) {
+      end()
+      throw error
+    }
   }
   return {
     within: async (signal, work) => {

@@ -112,6 +112,7 @@ readerSuite('ldap', async () => {
       ],
     },
     missingIdentity: dnOf(999),
+    openConnections: () => server.connections(),
     close: () => server.stop(),
   }
 })

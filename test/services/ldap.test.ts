@@ -396,6 +396,18 @@ describe('discovery', () => {
   })
 })
 
+describe('a read that is left', () => {
+  it('gives its connection back at once, though the reader stays open', async () => {
+    const reader = await openLdap(settings())
+    for await (const page of reader.read(ask(byName))) {
+      expect(page.records).toHaveLength(10)
+      break
+    }
+    await expect.poll(() => server.connections()).toBe(0)
+    await reader.close()
+  })
+})
+
 describe('a server that dies', () => {
   it('in the middle of a read is an error, and the next read is whole', async () => {
     const reader = await openLdap(settings({ pageSize: 5 }))

@@ -1,7 +1,7 @@
 // Starts a real OpenLDAP (Debian's slapd) with a folder and a loopback port of its own, and ends it by its process.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,6 +36,8 @@ export interface Slapd {
   readonly tlsPort: number
   /** The certificate of the server, for `localhost`, in PEM; it signs itself. */
   readonly ca: string
+  /** How many connections it has open. */
+  connections(): Promise<number>
   /** Changes entries by LDIF as the administrator. */
   modify(ldif: string): Promise<void>
   /** Ends the server at once, as a crash does, and starts it again on the same ports. */
@@ -66,6 +68,15 @@ export async function startSlapd(options: SlapdOptions): Promise<Slapd> {
     port,
     tlsPort,
     ca,
+    connections: async () => {
+      // Of each line the second word is the local address and the fourth the state; 01: established.
+      const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`
+      const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n')
+      return lines.filter((text) => {
+        const [, address, , state] = text.trim().split(/\s+/)
+        return address === local && state === '01'
+      }).length
+    },
     modify: async (ldif) => {
       const changes = join(folder, 'changes.ldif')
       await writeFile(changes, ldif)
