@@ -299,7 +299,7 @@ function allowedAddresses(env: Environment): string[] {
 
 /** A package by its name, or the file of a module by its path. */
 function modulePath(specifier: string): string {
-  return /^(?:\.{0,2}[\\/]|[a-z]:[\\/])/i.test(specifier)
+  return /^(?:\.{0,2}[\\/]|[a-z]:[\\/])|\.[cm]?js$/i.test(specifier)
     ? pathToFileURL(resolve(specifier)).href
     : specifier
 }

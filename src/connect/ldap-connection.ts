@@ -95,13 +95,12 @@ export function openConnection(connected: Socket, timeoutMs: number): LdapConnec
   const listen = (): void => {
     socket.on('data', take).on('error', fail).on('close', end).on('end', end)
   }
-  const clock = setInterval(
-    () => {
-      if (waiting.size === 0 || performance.now() - heard < timeoutMs) return
-      breakWith(silentError(timeoutMs))
-    },
-    Math.min(1000, timeoutMs),
-  )
+  const isSilent = (): boolean => waiting.size > 0 && performance.now() - heard >= timeoutMs
+  const look = (): void => {
+    // What came while this thread was busy is heard before the look after next.
+    if (isSilent()) setImmediate(() => isSilent() && breakWith(silentError(timeoutMs)))
+  }
+  const clock = setInterval(look, Math.min(1000, timeoutMs))
   clock.unref()
   listen()
 

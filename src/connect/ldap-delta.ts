@@ -86,6 +86,7 @@ async function planByNumber(
 ): Promise<Delta> {
   const { service, highestChange } = root
   if (service === null || highestChange === null) {
+    session.log('info', 'The server shows no number of its last change: every read is a full one.')
     return { filter: null, next: () => null }
   }
   const invocation = await readInvocation(session, service)

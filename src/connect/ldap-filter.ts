@@ -23,6 +23,11 @@ const tags = { and: 0xa0, or: 0xa1, not: 0xa2, equal: 0xa3, substrings: 0xa4 } a
 const comparisons: Readonly<Record<string, number>> = { '>=': 0xa5, '<=': 0xa6, '~=': 0xa8 }
 const [presentTag, extensibleTag] = [0x87, 0xa9]
 
+/** Whether a text can be the name of an attribute, with options. */
+export function isAttributeName(text: string): boolean {
+  return new RegExp(`^${attributeName}$`).test(text)
+}
+
 /** A filter as bytes; the parentheses around it may be left out. Throws `FilterError`. */
 export function encodeFilter(text: string): Buffer {
   const trimmed = text.trim()

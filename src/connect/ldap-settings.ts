@@ -10,7 +10,7 @@ import {
   settingError,
 } from '../core/setting.ts'
 import { type Scope, scopes } from './ldap-connection.ts'
-import { encodeFilter, FilterError } from './ldap-filter.ts'
+import { encodeFilter, FilterError, isAttributeName } from './ldap-filter.ts'
 import { escapeDnValue, escapeFilterValue, fillTemplate, isDn, isWithin } from './ldap-text.ts'
 
 /** How memberships are found: on the account, in the groups, or not at all. */
@@ -84,7 +84,7 @@ export function readSettings(kind: LdapKindName, given: Settings): LdapSettings 
     throw settingError('baseDns', 'is missing', 'Set it, for example to ["dc=example,dc=com"].')
   }
   const groupBases = readBases(given, 'groupBaseDns', values)
-  const members = readList(given, 'groupMemberAttribute')
+  const members = readNames(given, 'groupMemberAttribute', usual.memberAttributes)
   const rate = readInteger(given, 'requestsPerSecond', 0, 0, 100_000)
   if (readFlag(given, 'followReferrals', false)) {
     throw settingError(
@@ -110,11 +110,11 @@ export function readSettings(kind: LdapKindName, given: Settings): LdapSettings 
     },
     membership: readChoice(given, 'groupMembership', membershipWays, usual.membership),
     groupAttribute: readText(given, 'groupAttribute') ?? usual.groupAttribute,
-    memberAttributes: members.length > 0 ? members : usual.memberAttributes,
+    memberAttributes: members,
     groupChanges: readChoice(given, 'groupChanges', ['full', 'ignore'], 'full'),
     attributeMap: readMap(given, 'attributeMap'),
-    binaryAttributes: readList(given, 'binaryAttributes'),
-    keyAttribute: readText(given, 'keyAttribute') ?? usual.keyAttribute,
+    binaryAttributes: readNames(given, 'binaryAttributes', []),
+    keyAttribute: readNames(given, 'keyAttribute', [usual.keyAttribute])[0] ?? usual.keyAttribute,
     pageSize: readInteger(given, 'pageSize', 1000, 0, 100_000),
     requestsPerSecond: rate === 0 ? null : rate,
     timeoutMs: readInteger(given, 'timeoutSeconds', 60, 1, 86_400) * 1000,
@@ -219,6 +219,16 @@ function fill(
     `names {${filled.missing}}, which has no value`,
     `Add "${filled.missing}" to connectorAttributes.values.`,
   )
+}
+
+/** Names of attributes of the directory. */
+function readNames(given: Settings, key: string, fallback: readonly string[]): readonly string[] {
+  const names = readList(given, key)
+  const wrong = names.find((name) => !isAttributeName(name))
+  if (wrong !== undefined) {
+    throw settingError(key, `has "${wrong}", which is no name of an attribute`, 'Correct the name.')
+  }
+  return names.length === 0 ? fallback : names
 }
 
 /** An object of texts. */

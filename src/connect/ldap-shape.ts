@@ -1,6 +1,7 @@
 // What is asked of the directory for a schema, and how an entry becomes a record.
 import { RunError } from '../core/errors.ts'
 import type { RawEntry, ReadAttribute } from './ldap-entry.ts'
+import { isAttributeName } from './ldap-filter.ts'
 import { type LdapSettings, membershipWays } from './ldap-settings.ts'
 import { foldDn } from './ldap-text.ts'
 import {
@@ -67,6 +68,8 @@ export function shapeOf(
         return found.length === 0 ? null : found
       }
     }
+    // The server must not be asked for what cannot be a name, `*` for one.
+    if (!isAttributeName(source.name)) return () => null
     return columnOf(wanted, slotOf(source.name))
   })
   const identity = request.attributes.findIndex(({ name }) => name === request.identityAttribute)

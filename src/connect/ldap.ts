@@ -5,6 +5,7 @@ import { activeDirectoryKind, ldapKind } from '../core/ldap-kind.ts'
 import { type Budget, openBudget } from './budget.ts'
 import type { LdapConnection } from './ldap-connection.ts'
 import { discoverSchemas } from './ldap-discover.ts'
+import { isAttributeName } from './ldap-filter.ts'
 import { logIn, reasonOf } from './ldap-login.ts'
 import { joinFew, readAccounts, readGroups } from './ldap-read.ts'
 import { controlNames, readRoot } from './ldap-root.ts'
@@ -43,11 +44,20 @@ function openReader(
     read: (request) =>
       desk.pages(request.signal, (session) => readAccounts(session, settings, request)),
     entitlements: (request) =>
-      desk.pages(request.signal, (session) => readGroups(session, settings, request)),
+      desk.pages(request.signal, (session) => {
+        if (request.objectType !== 'group') throw unknownType(request.objectType)
+        return readGroups(session, settings, request)
+      }),
     readOne: (identity, request) =>
       desk.within(request.signal, (session) => readOne(session, settings, identity, request)),
     close: async () => desk.close(),
   }
+}
+
+function unknownType(objectType: string): RunError {
+  return new RunError('no_entitlements', `A directory has no objects of type "${objectType}".`, {
+    hint: 'Ask for objects of type "account" or "group".',
+  })
 }
 
 /** Lends the connection of a reader: opened on first use, ended by an abort, opened anew after it broke. */
@@ -164,6 +174,7 @@ async function readOne(
   const name = shape.identityName
   const whole = filter.trim().startsWith('(') ? filter : `(${filter})`
   const entries = []
+  if (name !== null && !isAttributeName(name)) return null
   if (name === null) {
     const inside = bases.some((base) => isReached(identity, base, scope))
     const entry = inside ? await readEntry(session, identity, shape.attributes, { filter }) : null

@@ -200,6 +200,8 @@ describe('settings', () => {
       ['scope', { scope: 'tree' }],
       ['pageSize', { pageSize: -1 }],
       ['groupMembership', { groupMembership: 'both' }],
+      ['groupMemberAttribute', { groupMemberAttribute: 'member)(uid=*' }],
+      ['keyAttribute', { keyAttribute: 'entry UUID' }],
     ]
     for (const [key, more] of wrong) {
       const read = () => readSettings('ldap', { ...given, ...more })

@@ -184,6 +184,22 @@ describe('a read', () => {
     expect(one).toMatchObject({ identity, key: uuidOf(777) })
   })
 
+  it('asks for no attribute whose name can be none', async () => {
+    const names = ['*', '+', 'full name', 'uid)(cn=*', '']
+    const attributes = [want('dn'), ...names.map((name) => want(name))]
+    const read = await readOnce(settings({ filter: '(uid=u0001)' }), ask(attributes))
+    expect(read.records[0]?.values).toEqual([dnOf(1), null, null, null, null, null])
+    const reader = await openLdap(settings())
+    const strange = ask([want('x', { nativeName: 'uid)(cn=*' })])
+    expect(await reader.readOne?.('u0001', strange)).toBe(null)
+    await reader.close()
+  })
+
+  it('has no other objects than accounts and groups', async () => {
+    const request = ask(byName, { objectType: 'role' })
+    await expect(readOnce(settings(), request)).rejects.toMatchObject({ code: 'no_entitlements' })
+  })
+
   it('finds no single account that a read would not give', async () => {
     const outside = `uid=m1,ou=more,${suffix}`
     const found = async (given: object, dn: string): Promise<unknown> => {
