@@ -86,7 +86,7 @@ async function* readUsers(session: Session, request: ReadRequest): AsyncGenerato
   const config = await session.config(request.signal)
   const scope = scopeOf(settings, request)
   const since = config.filters ? readCursor(request.cursor, scope) : null
-  const listing = baseListing(session, config, request)
+  const listing = commonListing(session, config, request)
   const memberships =
     settings.groupMembership === 'group' && maker.wants('groups')
       ? yield* pagesOf(readMemberships(session.client, { ...listing, pageSize: settings.pageSize }))
@@ -107,10 +107,10 @@ interface UserRead {
   readonly config: ScimConfig
   readonly scope: string
   readonly memberships: Memberships | null
-  readonly listing: BaseListing
+  readonly listing: CommonListing
 }
 
-type BaseListing = Omit<Listing, 'path' | 'query'>
+type CommonListing = Omit<Listing, 'path' | 'query'>
 
 /** A delta; null when the server refuses its filter. Nothing came then. */
 async function* readChanged(read: UserRead, since: number): AsyncGenerator<Page, ReadEnd | null> {
@@ -163,7 +163,7 @@ async function* readGroups(session: Session, request: ReadRequest): AsyncGenerat
   }
   const maker = openRecordMaker(request, session.settings)
   const config = await session.config(request.signal)
-  const listing = baseListing(session, config, request)
+  const listing = commonListing(session, config, request)
   // The members of all groups are most of what a server would send.
   const query: Record<string, string> = maker.wants('members')
     ? {}
@@ -188,7 +188,7 @@ async function readUser(
       : await findUser(session, `${maker.identityPath ?? 'id'} eq ${quote(identity)}`, signal)
   if (found === null) return null
   if (settings.groupMembership !== 'group' || !maker.wants('groups')) return maker.record(found)
-  const listing = baseListing(session, await session.config(signal), request)
+  const listing = commonListing(session, await session.config(signal), request)
   const groups = readMemberships(client, { ...listing, pageSize: settings.pageSize })
   for (;;) {
     const next = await groups.next()
@@ -235,7 +235,7 @@ async function findUser(
   return null
 }
 
-function baseListing(session: Session, config: ScimConfig, request: ReadRequest): BaseListing {
+function commonListing(session: Session, config: ScimConfig, request: ReadRequest): CommonListing {
   return {
     method: chooseMethod(session.settings, config),
     pageSize: Math.min(session.settings.pageSize, config.maxPageSize ?? Number.MAX_SAFE_INTEGER),
