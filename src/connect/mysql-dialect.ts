@@ -26,13 +26,13 @@ function text(given: SqlColumn): string {
     case 'text':
       // Columns of several character sets become one text.
       return given.type === 'bit'
-        ? `convert(${value} + 0, char character set utf8mb4)`
-        : `convert(convert(${value}, char) using utf8mb4)`
+        ? `convert(${value} + 0 using utf8mb4)`
+        : `convert(${value} using utf8mb4)`
   }
 }
 
 function dateText(value: string, type: string): string {
-  const plain = `convert(convert(${value}, char) using utf8mb4)`
+  const plain = `convert(${value} using utf8mb4)`
   if (type === 'date') return plain
   // The session is in UTC: a timestamp is a moment, a datetime is what a clock on some wall said.
   return type === 'timestamp'

@@ -28,15 +28,15 @@ beforeAll(async () => {
     `create table valued (id int primary key, name varchar(100), text text, empty varchar(10), nothing varchar(10),
        yes boolean, no bit(1), digits decimal(30,2), long_number bigint, big_number int unsigned, single_float double,
        local_time datetime(3), instant timestamp null, day date, bytes varbinary(10), latin varchar(20) character set latin1,
-       list json, other json, clock time)`,
+       list json, other json, clock time, guid uuid, address inet6, greek varchar(10) character set greek, bits bit(9))`,
   )
   await server.run(`set time_zone = '+00:00'`)
   await server.run(
     String.raw`insert into valued values
        (1, 'Zoë "Z" O''Neil, 北京 😀', 'two\nlines\r\nand\ttab \\', '', null, true, b'0', 1234567890123456789.50,
         9007199254740993, 4294967295, 0.1, '2026-11-22 10:30:00.5', '2026-11-22 15:30:00', '2026-11-22', x'deadbeef00', 'Zoë',
-        '["a","b,\\"c\\"",1,null,true]', '{"a": 1}', '10:30:00'),
-       (2, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)`,
+        '["a","b,\\"c\\"",1,null,true]', '{"a": 1}', '10:30:00', '5bd1c0e6-7a30-11ee-b962-0242ac120002', '::1', 'αβγ', b'100000001'),
+       (2, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null)`,
   )
   await server.run('create table precious (id int primary key)')
   await server.run('insert into precious values (1)')
@@ -80,6 +80,10 @@ const singles = wants(
   'bytes',
   'latin',
   'clock',
+  'guid',
+  'address',
+  'greek',
+  'bits',
 )
 const multis = wants('list[]', 'other[]', 'name[]', 'day[]', 'nothing[]')
 const firstSingles = {
@@ -100,6 +104,10 @@ const firstSingles = {
   bytes: '3q2+7wA=',
   latin: 'Zoë',
   clock: '10:30:00',
+  guid: '5bd1c0e6-7a30-11ee-b962-0242ac120002',
+  address: '::1',
+  greek: 'αβγ',
+  bits: '257',
 }
 const firstMultis = {
   list: ['a', 'b,"c"', '1', 'true'],
