@@ -45,8 +45,13 @@ function systems(server, client, rows, csv) {
     ['ldap', () => ldap(server, client, some)],
     ['postgresql', () => sql(server, client, 'postgresql', 'preparePostgresql', rows, csv)],
     ['mariadb', () => sql(server, client, 'mysql', 'prepareMariadb', rows, csv)],
-    ['scim', () => http(server, client, 'scim', 'prepareScim', some)],
-    ['saas', () => http(server, client, 'saas', 'prepareSaas', some)],
+    // scimmy is a real server and slow; one that has its answers ready shows what the reader itself needs.
+    ['scim', () => http(server, client, 'scim', Math.min(rows, 4_000), { kind: 'scimmy' })],
+    [
+      'scim ready',
+      () => http(server, client, 'scim', Math.min(rows, 40_000), { kind: 'rendered' }),
+    ],
+    ['saas', () => http(server, client, 'saas', some)],
   ]
 }
 
@@ -90,14 +95,15 @@ async function sql(server, client, connector, prepare, rows, csv) {
   }
 }
 
-async function http(server, client, connector, prepare, rows) {
-  const system = await (await import(`./${connector}.mjs`))[prepare](rows)
+async function http(server, client, connector, rows, options = {}) {
+  const { prepareSaas, prepareScim } = await import(`./${connector}.mjs`)
+  const system = await (prepareScim ?? prepareSaas)(rows, options)
   try {
     const reference = await quickest(() => system.serveOnlyMs())
     const { settings, attributes } = system
     const read = await loadOften(server, client, { connector, settings, attributes })
     return {
-      name: connector,
+      name: options.kind === undefined ? connector : `${connector} (${options.kind})`,
       rows,
       reference: 'a bare client',
       ...compare(read, reference / 1000),

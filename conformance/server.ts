@@ -60,6 +60,8 @@ function serve(
       MUSTER_CLIENT_ID: target.clientId,
       MUSTER_CLIENT_SECRET: target.clientSecret,
       MUSTER_RATE_LIMIT: '0',
+      // The systems of the examples listen on this machine.
+      MUSTER_ALLOW_PRIVATE_ADDRESSES: 'true',
       // A connector whose settings decide how it behaves: clients meet a direct source without a system of its own.
       MUSTER_CONNECTORS: fileURLToPath(
         new URL('../test/connect/chaos-connector.mjs', import.meta.url),
