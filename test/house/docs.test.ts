@@ -50,6 +50,18 @@ describe('the documents', () => {
     expect(map).toHaveLength(8)
   })
 
+  it('name every code that a run or a probe can end with', () => {
+    const source = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => text(join('src', file)))
+    const codes = source.flatMap((code) =>
+      [...code.matchAll(/new RunError\(\s*'([a-z_]+)'/g)].map(([, name = '']) => name),
+    )
+    expect(codes.length).toBeGreaterThan(50)
+    const told = pages.map(text).join('\n')
+    expect([...new Set(codes)].filter((code) => !told.includes(`\`${code}\``))).toEqual([])
+  })
+
   it('name npm scripts that exist', () => {
     const { scripts } = JSON.parse(text('package.json')) as { scripts: Record<string, string> }
     const named = pages.flatMap((page) =>
