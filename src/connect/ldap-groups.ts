@@ -1,5 +1,4 @@
 // Which groups an account is in, found by reading the groups.
-import { createHash } from 'node:crypto'
 import type { RawEntry, ReadAttribute } from './ldap-entry.ts'
 import { searchPages, type Session } from './ldap-search.ts'
 import type { LdapSettings } from './ldap-settings.ts'
@@ -114,14 +113,36 @@ function remember(groups: Map<string, string[]>, member: string, group: string):
   else if (known.at(-1) !== group) known.push(group)
 }
 
-/** Adds up what stands in lists, whatever order they come in. */
-function openDigest(): { readonly add: (texts: string[]) => void; readonly end: () => string } {
-  let sum = 0n
+/**
+ * Adds up hashes of the first text of each list with each other one, so that the order of lists and of what is in them
+ * does not count. 64 bits against chance; sorting large groups for a stronger hash took longer than reading them.
+ */
+function openDigest(): {
+  readonly add: (texts: readonly string[]) => void
+  readonly end: () => string
+} {
+  let [low, high] = [0, 0]
+  const count = (text: string, seed: number): void => {
+    low = (low + hashOf(text, seed)) >>> 0
+    high = (high + hashOf(text, ~seed)) >>> 0
+  }
   return {
     add: ([first = '', ...rest]) => {
-      const hash = createHash('sha256').update(JSON.stringify([first, ...rest.toSorted()]))
-      sum = (sum + BigInt(`0x${hash.digest('hex')}`)) & ((1n << 128n) - 1n)
+      const seed = hashOf(first, 0)
+      count(first, seed)
+      for (const text of rest) count(text, seed)
     },
-    end: () => sum.toString(16),
+    end: () => [high, low].map((half) => half.toString(16).padStart(8, '0')).join(''),
   }
+}
+
+/** A hash of 32 bits: FNV-1a, and the last step of MurmurHash 3, as sums want bits that are well mixed. */
+function hashOf(text: string, seed: number): number {
+  let hash = 0x811c9dc5 ^ seed
+  for (let at = 0; at < text.length; at += 1) {
+    hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193)
+  }
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
 }
