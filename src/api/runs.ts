@@ -54,12 +54,22 @@ const RunModel = Type.Object({
   created: Instant,
   applied: nullable(Instant),
 })
+const AccountState = Type.Object(
+  {
+    nativeIdentity: Type.String(),
+    disabled: Type.Boolean(),
+    locked: Type.Boolean(),
+  },
+  { description: 'What the system said besides attributes; null where there is no account.' },
+)
 const ChangeModel = Type.Object({
   kind: oneOf(changeKinds),
   accountId: Type.String(),
   nativeIdentity: Type.String(),
   before: nullable(Type.Record(Type.String(), Type.Unknown())),
   after: nullable(Type.Record(Type.String(), Type.Unknown())),
+  stateBefore: nullable(AccountState),
+  stateAfter: nullable(AccountState),
 })
 const RejectModel = Type.Object({
   position: Type.Integer({ description: 'The line on which the record begins, from 1.' }),
@@ -185,6 +195,6 @@ function readKind(request: FastifyRequest): ChangeKind | null {
 }
 
 function toJson(change: Change): string {
-  const { kind, accountId, nativeIdentity, before, after } = change
-  return `{"kind":"${kind}","accountId":"${accountId}","nativeIdentity":${JSON.stringify(nativeIdentity)},"before":${before ?? 'null'},"after":${after ?? 'null'}}`
+  const { kind, accountId, nativeIdentity, before, after, stateBefore, stateAfter } = change
+  return `{"kind":"${kind}","accountId":"${accountId}","nativeIdentity":${JSON.stringify(nativeIdentity)},"before":${before ?? 'null'},"after":${after ?? 'null'},"stateBefore":${JSON.stringify(stateBefore)},"stateAfter":${JSON.stringify(stateAfter)}}`
 }

@@ -294,6 +294,13 @@ export interface Run {
   } | null
 }
 
+/** What a system says of an account besides its attributes. */
+export interface AccountState {
+  readonly nativeIdentity: string
+  readonly disabled: boolean
+  readonly locked: boolean
+}
+
 /** An account that a run changed. */
 export interface Change {
   readonly kind: string
@@ -301,6 +308,9 @@ export interface Change {
   readonly nativeIdentity: string
   readonly before: Readonly<Record<string, unknown>> | null
   readonly after: Readonly<Record<string, unknown>> | null
+  /** What the system said besides attributes; null where there is no account. */
+  readonly stateBefore: AccountState | null
+  readonly stateAfter: AccountState | null
 }
 
 /** A record that a run could not take. */

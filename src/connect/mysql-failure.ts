@@ -12,16 +12,16 @@ import {
 
 /** By the numbers of the servers; their messages say which name or which word is meant. */
 const troubles: ReadonlyMap<number, SqlTrouble> = new Map<number, SqlTrouble>([
-  [1045, 'login_failed'],
-  [1698, 'login_failed'],
-  [1251, 'login_failed'],
-  [1130, 'login_failed'],
-  [1129, 'login_failed'],
-  [3118, 'login_failed'],
-  [4151, 'login_failed'],
-  [1820, 'login_failed'],
-  [1862, 'login_failed'],
-  [3159, 'login_failed'],
+  [1045, 'credentials_refused'],
+  [1698, 'credentials_refused'],
+  [1251, 'credentials_refused'],
+  [1130, 'credentials_refused'],
+  [1129, 'credentials_refused'],
+  [3118, 'credentials_refused'],
+  [4151, 'credentials_refused'],
+  [1820, 'credentials_refused'],
+  [1862, 'credentials_refused'],
+  [3159, 'credentials_refused'],
   [1049, 'database_unknown'],
   [1044, 'permission_denied'],
   [1142, 'permission_denied'],
@@ -75,7 +75,7 @@ const troubles: ReadonlyMap<number, SqlTrouble> = new Map<number, SqlTrouble>([
 ])
 
 const sentences: Readonly<Record<SqlTrouble, string>> = {
-  login_failed: 'The server refused the login',
+  credentials_refused: 'The server refused the login',
   database_unknown: 'The server refused the login',
   permission_denied: 'The login may not do what the query needs',
   query_refused: 'The server refuses the query',

@@ -32,7 +32,7 @@ export function postgresqlFailure(error: unknown): RunError {
   // The driver calls everything of a login that it cannot go through with by this name.
   if (message.startsWith('SASL')) {
     return sqlError(
-      'login_failed',
+      'credentials_refused',
       'The server refused the login: it wants a password that fits.',
       error,
     )
@@ -53,7 +53,7 @@ function serverFailure(code: string, message: string, cause: unknown): RunError 
   switch (code) {
     case '28P01':
     case '28000':
-      return fail('login_failed', `The server refused the login: ${message}.`)
+      return fail('credentials_refused', `The server refused the login: ${message}.`)
     case '3D000':
       return fail('database_unknown', `The server refused the login: ${message}.`)
     case '42501':

@@ -2,7 +2,7 @@
 import { RunError } from '../core/errors.ts'
 
 const kinds = {
-  login_failed: {
+  credentials_refused: {
     hint: 'Correct the user in url and the password; look which logins the server lets in from here.',
     temporary: false,
   },

@@ -1,5 +1,6 @@
 // Reads a direct source into the spool: decides between full and delta, and keeps what shows that the read is whole.
 import { createHash } from 'node:crypto'
+import { readList } from '../core/setting.ts'
 import { patchSettings } from '../core/setting-patch.ts'
 import { splitSecrets } from '../core/secret-keys.ts'
 import type { Schema } from '../core/schema.ts'
@@ -71,7 +72,7 @@ export async function readSystem(
     const { seed, cursor } = await whereToBegin(read)
     const ask = {
       what: 'read',
-      request: wanted(read.schema),
+      request: wanted(read.schema, readList(read.source.connectorAttributes, 'mergeColumns')),
       cursor,
       path: place.path,
       limitBytes: services.system.maxReadBytes,
@@ -172,8 +173,8 @@ async function changeSettings(
   return ((await getSource(tx, source.id)) ?? now).connectorAttributes
 }
 
-/** The attributes of a schema as a reader is asked for them. */
-export function wanted(schema: Schema): Wanted {
+/** The attributes of a schema as a reader is asked for them. `mergeColumns`: those that collect values all the same. */
+export function wanted(schema: Schema, mergeColumns: readonly string[] = []): Wanted {
   return {
     objectType: schema.name,
     identityAttribute: schema.identityAttribute,
@@ -181,7 +182,7 @@ export function wanted(schema: Schema): Wanted {
       name,
       nativeName,
       type,
-      isMulti,
+      isMulti: isMulti || mergeColumns.includes(name),
       isEntitlement,
     })),
   }

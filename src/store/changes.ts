@@ -12,6 +12,16 @@ export interface Change {
   readonly nativeIdentity: string
   readonly before: string | null
   readonly after: string | null
+  /** What the system said besides attributes; null where there is no account. */
+  readonly stateBefore: AccountState | null
+  readonly stateAfter: AccountState | null
+}
+
+/** What a system says of an account besides its attributes. */
+export interface AccountState {
+  readonly nativeIdentity: string
+  readonly disabled: boolean
+  readonly locked: boolean
 }
 
 interface ChangeRow {
@@ -20,7 +30,13 @@ interface ChangeRow {
   readonly native_identity: string
   readonly before: string | null
   readonly after: string | null
+  readonly state_before: AccountState | null
+  readonly state_after: AccountState | null
 }
+
+const state = (row: string): string =>
+  `case when ${row}.id is not null then jsonb_build_object('nativeIdentity', ${row}.native_identity,
+    'disabled', ${row}.disabled, 'locked', ${row}.locked) end`
 
 /** A page of the changes of an applied run, by account id. `kind` null means all. */
 export async function listChanges(
@@ -42,6 +58,8 @@ export async function listChanges(
     nativeIdentity: row.native_identity,
     before: row.before,
     after: row.after,
+    stateBefore: row.state_before,
+    stateAfter: row.state_after,
   }))
 }
 
@@ -54,12 +72,14 @@ async function listBaseline(
 ): Promise<readonly ChangeRow[]> {
   const { low, high } = accountRange(run.sourceId)
   const { rows } = await q.query<ChangeRow>(
-    `select 'created' as kind, id, native_identity, null as before, attributes as after
+    `select 'created' as kind, id, native_identity, null as before, attributes as after,
+       null as state_before, ${state('opened')} as state_after
      from (
-       select id, native_identity, attributes from account
+       select id, native_identity, disabled, locked, attributes from account
        where id >= $1::uuid and id < $2::uuid and opened_run = $3::bigint
        union all
-       select id, native_identity, attributes from account_history where opened_run = $3::bigint
+       select id, native_identity, disabled, locked, attributes from account_history
+       where opened_run = $3::bigint
      ) as opened order by id limit $4 offset $5`,
     [low, high, run.number, limit, offset],
   )
@@ -80,12 +100,13 @@ async function listRecorded(
        order by account_id limit $3 offset $4)
      select page.kind, page.account_id as id,
        coalesce(current.native_identity, later.native_identity, former.native_identity) as native_identity,
-       former.attributes as before, coalesce(current.attributes, later.attributes) as after
+       former.attributes as before, coalesce(current.attributes, later.attributes) as after,
+       ${state('former')} as state_before, coalesce(${state('current')}, ${state('later')}) as state_after
      from page
        left join account current on current.id = page.account_id and current.opened_run = $1::bigint
        left join account_history later on later.id = page.account_id and later.opened_run = $1::bigint
        left join lateral (
-         select native_identity, attributes from account_history h
+         select id, native_identity, disabled, locked, attributes from account_history h
          where h.id = page.account_id and h.closed_run = $1::bigint and page.kind <> 'created') former on true
      order by page.account_id`,
     [run.number, kind, limit, offset],

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { attribute } from '../../src/core/schema.ts'
 import type { Task } from '../../src/core/task.ts'
+import { listChanges } from '../../src/store/changes.ts'
 import { deleteReadState, getReadState } from '../../src/store/read-states.ts'
 import { openSettings } from '../../src/store/source-secrets.ts'
 import { requestCancel } from '../../src/store/tasks.ts'
@@ -128,6 +129,12 @@ describe('a full read', () => {
     )
     expect(renamed?.id).toBe(before.find((account) => account.nativeIdentity === 'user-2')?.id)
     expect(await historyOf(test.db, source)).toMatchObject([{ nativeIdentity: 'user-2' }])
+    const [updated] = await listChanges(test.db, await runOf(test.db, task.id), null, 10, 0)
+    expect(updated).toMatchObject({
+      kind: 'updated',
+      stateBefore: { nativeIdentity: 'user-2', disabled: false },
+      stateAfter: { nativeIdentity: 'user-zwei', disabled: false },
+    })
   })
 
   it('does not take another name without a key for the same account', async () => {

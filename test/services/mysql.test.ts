@@ -410,9 +410,9 @@ describe('when things go wrong', () => {
   test('a wrong login, database, server or certificate is told from the others', async () => {
     const at = `127.0.0.1:${server.port}`
     const failures = [
-      [{ password: 'wrong-password' }, 'login_failed', false],
-      [{ password: undefined }, 'login_failed', false],
-      [{ url: `mysql://nobody@${at}/hr` }, 'login_failed', false],
+      [{ password: 'wrong-password' }, 'credentials_refused', false],
+      [{ password: undefined }, 'credentials_refused', false],
+      [{ url: `mysql://nobody@${at}/hr` }, 'credentials_refused', false],
       [{ url: `mysql://owner@${at}/nowhere` }, 'database_unknown', false],
       [{ url: `mysql://reader@${at}/nowhere` }, 'permission_denied', false],
       [{ url: 'mysql://reader@127.0.0.1:1/hr' }, 'connect_failed', true],
@@ -639,7 +639,7 @@ readerSuite('mysql', async () => {
       {
         name: 'a wrong password',
         open: () => openWith({ password: 'wrong-1' }),
-        code: 'login_failed',
+        code: 'credentials_refused',
         secrets: ['wrong-1'],
       },
     ],

@@ -511,9 +511,9 @@ describe('when things go wrong', () => {
   test('a wrong login, database, server or certificate is told from the others', async () => {
     const at = `127.0.0.1:${server.port}`
     const failures = [
-      [{ password: 'wrong-password' }, 'login_failed', false],
-      [{ password: undefined }, 'login_failed', false],
-      [{ url: `postgres://nobody@${at}/hr` }, 'login_failed', false],
+      [{ password: 'wrong-password' }, 'credentials_refused', false],
+      [{ password: undefined }, 'credentials_refused', false],
+      [{ url: `postgres://nobody@${at}/hr` }, 'credentials_refused', false],
       [{ url: `postgres://reader@${at}/nowhere` }, 'database_unknown', false],
       [{ url: 'postgres://reader@127.0.0.1:1/hr' }, 'connect_failed', true],
       [{ tls: 'require' }, 'certificate_refused', false],
@@ -755,7 +755,7 @@ readerSuite('postgresql', async () => {
       {
         name: 'a wrong password',
         open: () => openWith({ password: 'wrong-1' }),
-        code: 'login_failed',
+        code: 'credentials_refused',
         secrets: ['wrong-1'],
       },
     ],
