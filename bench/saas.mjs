@@ -83,14 +83,15 @@ function serve(rows) {
     const line = (number) => `${JSON.stringify({ data: accountOf(number), type: 'output' })}\n`
     pieces.push(Buffer.from(numbers.map(line).join('')))
   }
-  const server = createServer(async (asked, response) => {
+  const answer = async (asked, response) => {
     let body = ''
     for await (const part of asked) body += part
     response.setHeader('content-type', 'application/x-ndjson')
     const { type } = JSON.parse(body)
     if (type !== 'std:account:list') return response.end('{"data":{},"type":"output"}\n')
     await pipeline(Readable.from(pieces), response).catch(() => undefined)
-  })
+  }
+  const server = createServer((asked, response) => void answer(asked, response))
   server.listen(0, '127.0.0.1', () => process.send(server.address().port))
   // The benchmark may be stopped in the middle.
   process.once('disconnect', () => process.exit())

@@ -65,15 +65,20 @@ export async function* fetchPages(
       change('end')
     },
   }
+  const failIfLost = (): void => {
+    if (at.failure !== null) throw at.failure
+  }
   client.query(exchange)
   for (;;) {
     if (at.state === 'waiting') await new Promise<void>((resolve) => (wake = resolve))
-    if (at.failure !== null) throw at.failure
+    failIfLost()
     const page = rows
     const ended = at.state === 'end'
     rows = []
     if (page.length > 0) yield page
     if (ended) return
+    // The connection may have gone while the page was worked off; nobody would answer any more.
+    failIfLost()
     at.state = 'waiting'
     askForMore(server, pageSize)
   }
