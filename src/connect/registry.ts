@@ -12,11 +12,6 @@ const builtIn: ReadonlyMap<string, () => Promise<Connector>> = new Map([
   ['scim', async () => (await import('./scim.ts')).scimConnector],
 ])
 
-/** Whether a connector is one of Muster's own: their page readers deliver every attribute that they are asked for. */
-export function isBuiltIn(name: string): boolean {
-  return builtIn.has(name)
-}
-
 /** The connector of a source. `packages`: modules of others (MUSTER_CONNECTORS), each exporting `connector`. */
 export async function findConnector(name: string, packages: readonly string[]): Promise<Connector> {
   const own = builtIn.get(name)
