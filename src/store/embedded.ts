@@ -190,7 +190,7 @@ async function supervise(prepared: Prepared, options: EmbeddedOptions): Promise<
       }
     }
   }
-  watch(await launchServer(prepared), firstRestartMs)
+  watch(await launchFirst(prepared, options), firstRestartMs)
   process.on('exit', onExit)
   return {
     pid: () => server?.pid,
@@ -200,6 +200,30 @@ async function supervise(prepared: Prepared, options: EmbeddedOptions): Promise<
       if (server !== undefined) await stopServer(prepared, server.pid, stopLimitMs)
       process.off('exit', onExit)
     },
+  }
+}
+
+/**
+ * A server that a killed Muster had just started may write its pid file only after we looked for one. Then our start meets
+ * it and fails; it is stopped like any other that was left, and the start is tried again.
+ */
+async function launchFirst(prepared: Prepared, options: EmbeddedOptions): Promise<Server> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await launchServer(prepared)
+    } catch (error) {
+      let wasMet = error instanceof Error && error.message.includes('"postmaster.pid"')
+      await clearLeftovers(
+        prepared,
+        (pid) => {
+          wasMet = true
+          options.log('warn', `Stopping the database server ${pid} that came up late`, { pid })
+        },
+        stopLimitMs,
+      )
+      if (!wasMet || attempt === 3) throw error
+      await sleep(firstRestartMs)
+    }
   }
 }
 
