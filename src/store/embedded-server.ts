@@ -80,8 +80,8 @@ export async function stopServer(
 
 /**
  * Clears what an earlier server left on this cluster: a postmaster that outlived a killed Muster is stopped, backends that
- * outlived a killed postmaster are ended, and a postmaster.pid whose pid is somebody else's by now is removed (the server
- * would take it for a running server and refuse). Call it with the folder lock held.
+ * outlived a killed postmaster are ended, and a postmaster.pid whose pid is a zombie's or somebody else's by now is removed
+ * (the server would take it for a running server and refuse). Call it with the folder lock held.
  */
 export async function clearLeftovers(
   where: { readonly place: Place; readonly binaries: Binaries },
@@ -90,15 +90,21 @@ export async function clearLeftovers(
 ): Promise<void> {
   const { place } = where
   const left = await readPidFile(place.cluster)
-  if (left !== undefined && (await isAlive(left.pid))) {
-    if (await isServerIn(left.pid, place.cluster)) {
-      onOrphan(left.pid)
-      await stopServer(where, left.pid, limitMs)
-    } else if (process.platform !== 'win32') {
-      await rm(join(place.cluster, 'postmaster.pid'), { force: true })
-    }
+  if (
+    left !== undefined &&
+    (await isAlive(left.pid)) &&
+    (await isServerIn(left.pid, place.cluster))
+  ) {
+    onOrphan(left.pid)
+    await stopServer(where, left.pid, limitMs)
   }
   await endBackends(place)
+  if (process.platform === 'win32') return
+  // PostgreSQL asks with signal 0 whether the pid of the file lives, and a zombie or a stranger answers that it does.
+  const stale = await readPidFile(place.cluster)
+  if (stale !== undefined && !(await isServerIn(stale.pid, place.cluster))) {
+    await rm(join(place.cluster, 'postmaster.pid'), { force: true })
+  }
 }
 
 function startProcess(launch: Launch): ChildProcess {

@@ -1,4 +1,5 @@
 // The embedded PostgreSQL with real processes: started, fought over, killed and started again.
+import { once } from 'node:events'
 import { type ChildProcess, spawn } from 'node:child_process'
 import {
   chmod,
@@ -302,14 +303,29 @@ describe('surviving kills', () => {
     // Of the same user as the server, or the server itself would see through it.
     const stranger = spawn('sleep', ['60'], asRoot ? { uid: nobody, gid: nobody } : {})
     cleanups.push(async () => stranger.kill())
-    const lines = [stranger.pid, join(dataDir, 'postgres'), 1, 5432, '', '', ' 1 1', 'ready']
-    const path = join(dataDir, 'postgres', 'postmaster.pid')
-    await writeFile(path, lines.join('\n'))
-    if (asRoot) await chown(path, nobody, nobody)
+    await leavePidFile(dataDir, stranger.pid ?? 0)
     const server = await start({ dataDir })
     expect(await query(server.settings, 'select 1 as one')).toEqual([{ one: 1 }])
     expect(await isAlive(stranger.pid ?? 0)).toBe(true)
   })
+
+  it.runIf(process.platform === 'linux')(
+    'removes a postmaster.pid whose pid is a zombie that nobody has collected',
+    async () => {
+      const dataDir = join(await temporary(), 'data')
+      await (await start({ dataDir })).stop()
+      const script = 'sleep 0.1 & echo $!; exec sleep 60'
+      const parent = spawn('sh', ['-c', script], asRoot ? { uid: nobody, gid: nobody } : {})
+      cleanups.push(async () => parent.kill())
+      const [output] = (await once(parent.stdout, 'data')) as [Buffer]
+      const zombie = Number(output.toString())
+      await until(async () => !(await isAlive(zombie)))
+      expect(() => process.kill(zombie, 0)).not.toThrow()
+      await leavePidFile(dataDir, zombie)
+      const server = await start({ dataDir })
+      expect(await query(server.settings, 'select 1 as one')).toEqual([{ one: 1 }])
+    },
+  )
 
   it.runIf(process.platform === 'linux')(
     'leaves it to the server to recover from a killed backend',
@@ -427,6 +443,16 @@ async function start(options: Partial<EmbeddedOptions> = {}): Promise<Embedded> 
   const server = await startEmbedded({ log: () => undefined, ...options, dataDir })
   cleanups.push(() => server.stop())
   return server
+}
+
+/** Leaves a postmaster.pid like that of a server that was killed. */
+async function leavePidFile(dataDir: string, pid: number): Promise<void> {
+  const path = join(dataDir, 'postgres', 'postmaster.pid')
+  await writeFile(
+    path,
+    [pid, join(dataDir, 'postgres'), 1, 5432, '', '', ' 1 1', 'ready'].join('\n'),
+  )
+  if (asRoot) await chown(path, nobody, nobody)
 }
 
 async function query(
