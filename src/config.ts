@@ -23,7 +23,7 @@ export interface Config {
   readonly trustProxy: boolean | number | readonly string[]
   /** MUSTER_CLIENT_ID and MUSTER_CLIENT_SECRET: the first API client, made when it does not exist. */
   readonly client: { readonly id: string; readonly secret: string } | undefined
-  /** MUSTER_RATE_LIMIT: requests that a client may make in ten seconds; 0 is no limit. */
+  /** MUSTER_RATE_LIMIT: requests that a client may make in ten seconds to one version of the API; 100 unless set, 0 is no limit. */
   readonly rateLimit: number
   /** MUSTER_ALLOW_PRIVATE_ADDRESSES: connectors may also reach loopback, and webhooks loopback and private ranges. */
   readonly allowPrivateAddresses: boolean
@@ -122,7 +122,7 @@ export function readConfig(env: Environment): Config {
     tls: tls(env),
     trustProxy: trustProxy(env),
     client: client(env),
-    rateLimit: integer(env, 'MUSTER_RATE_LIMIT', 0, 0, 1_000_000),
+    rateLimit: integer(env, 'MUSTER_RATE_LIMIT', 100, 0, 1_000_000),
     allowPrivateAddresses: yesNo(env, 'MUSTER_ALLOW_PRIVATE_ADDRESSES'),
     allowedAddresses: allowedAddresses(env),
     connectors: words(env, 'MUSTER_CONNECTORS').map(modulePath),

@@ -1,5 +1,6 @@
 // Health, draining, the rate limit, and a database that goes away and comes back.
 import { afterEach, describe, expect, it } from 'vitest'
+import { readConfig } from '../../src/config.ts'
 import { openDatabase } from '../../src/store/database.ts'
 import { makeClient, startApi } from './api-server.ts'
 import type { TestApi } from './api-server.ts'
@@ -126,5 +127,37 @@ describe('the rate limit', () => {
     for (let index = 0; index < 10; index += 1) {
       expect(await status(api, '/health/ready')).toBe(200)
     }
+  })
+
+  /** The statuses of so many calls at once. */
+  function call(api: TestApi, path: string, token: string, count: number): Promise<number[]> {
+    return Promise.all(Array.from({ length: count }, () => status(api, path, `Bearer ${token}`)))
+  }
+
+  it('refuses the 101st request in ten seconds unless it is set to something else', async () => {
+    const api = await start(readConfig({}).rateLimit)
+    const token = await api.token()
+    expect(new Set(await call(api, '/v2025/sources', token, 100))).toEqual(new Set([200]))
+    const refused = await fetch(`${api.url}/v2025/sources`, {
+      headers: { authorization: `Bearer ${token}` },
+    })
+    expect(refused.status).toBe(429)
+    const seconds = refused.headers.get('retry-after')
+    expect(seconds).toMatch(/^[1-9]\d*$/)
+    expect(Number(seconds)).toBeLessThanOrEqual(10)
+    // Another token of the same client is the same client.
+    expect(await call(api, '/v2025/sources', await api.token(), 1)).toEqual([429])
+    for (const path of ['/v2026/sources', '/sources/v1', '/muster/v1/audit']) {
+      expect(await call(api, path, token, 1), path).toEqual([200])
+    }
+    for (const path of ['/health/live', '/oauth/info', '/docs/json']) {
+      expect(await status(api, path), path).toBe(200)
+    }
+  })
+
+  it('is off when it is 0', async () => {
+    const api = await start(0)
+    const statuses = await call(api, '/v2025/sources', await api.token(), 150)
+    expect(new Set(statuses)).toEqual(new Set([200]))
   })
 })

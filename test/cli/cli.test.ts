@@ -80,7 +80,7 @@ async function start(
 }
 
 const serve = (env: NodeJS.ProcessEnv): Promise<Started> =>
-  start(process.execPath, [bin(), 'serve', '--port', '0'], env)
+  start(process.execPath, [bin(), 'serve', '--port', '0'], { MUSTER_RATE_LIMIT: '0', ...env })
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'muster-cli-'))
