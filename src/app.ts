@@ -1,5 +1,6 @@
 // The composition root: config → store → tasks → api. The only file that imports everything.
 import { readFile } from 'node:fs/promises'
+import { Server as TlsServer } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { accountAggregationRoutes } from './api/account-aggregations.ts'
 import { accountRoutes } from './api/accounts.ts'
@@ -7,6 +8,7 @@ import { openAsks } from './api/ask-source.ts'
 import { assembleApi } from './api/assemble.ts'
 import { ensureBootstrapClient } from './api/bootstrap.ts'
 import type { Bootstrap } from './api/bootstrap.ts'
+import { correlationConfigRoutes } from './api/correlation-config.ts'
 import { discoveryRoutes } from './api/discovery.ts'
 import { loadAccountsRoutes } from './api/load-accounts.ts'
 import { openLog, plainLines } from './api/logging.ts'
@@ -20,6 +22,7 @@ import { sourceHealthRoutes } from './api/source-health.ts'
 import { sourceStateRoutes } from './api/source-state.ts'
 import { sourceRoutes } from './api/sources.ts'
 import { taskStatusRoutes } from './api/task-status.ts'
+import { readCertificate, renewCertificate } from './certificate.ts'
 import { ConfigError } from './config.ts'
 import { masterKey } from './master-key.ts'
 import type { Config } from './config.ts'
@@ -116,6 +119,7 @@ async function start(
   undo: Undo[],
   onStep: RunServices['onStep'],
 ): Promise<Pick<App, 'url' | 'bootstrap' | 'drain'>> {
+  const tls = config.tls && readCertificate(config.tls)
   const key = parseMasterKey(await masterKey(config))
   const db = await openStore(config, log, undo)
   await migrate(db)
@@ -170,7 +174,7 @@ async function start(
     db,
     keys,
     deploymentId: await deploymentId(db),
-    settings: config,
+    settings: { ...config, tls },
     log,
     version: await ownVersion(),
     baseUrl: () => url,
@@ -178,6 +182,10 @@ async function start(
   })
   // Runs stop while the last calls finish: both may take seconds.
   undo.push(() => Promise.all([closeServer(api.app), stopWorker()]))
+  if (config.tls !== undefined && api.app.server instanceof TlsServer) {
+    const stopRenewal = renewCertificate(api.app.server, config.tls, log)
+    undo.push(async () => stopRenewal())
+  }
   url = await listen(api.app, config)
   return { url, bootstrap, drain: () => api.drain() }
 }
@@ -191,6 +199,7 @@ function resourceRoutes(services: Services): Route[] {
     ...sourceRoutes(services),
     ...loadAccountsRoutes({ db, spool, wake, onStep, maxUploadBytes, descriptions }),
     ...schemaRoutes(services),
+    ...correlationConfigRoutes(services),
     ...settingsRoutes(services),
     ...sourceStateRoutes(services),
     ...sourceHealthRoutes({ db, org }),

@@ -7,8 +7,6 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 const cheapRestBytes = 64 * 1024
 /** How long a client may go on sending after it was answered, so that it gets to read the answer. */
 const lingerMs = 5_000
-/** A body that is parsed in memory is at most 4 MiB; one that takes longer than this holds a connection for nothing. */
-const parsedBodyMs = 60_000
 
 const awaitingContinue = new WeakSet<IncomingMessage>()
 
@@ -42,11 +40,11 @@ export function endUnreadBody(request: FastifyRequest, reply: FastifyReply): voi
   lingerOnClose(raw)
 }
 
-/** Ends the connection of a body that takes more than a minute though it is parsed in memory. */
-export function limitParsedBody(request: FastifyRequest): void {
+/** Ends the connection of a body that takes more than `mostMs` though it is parsed in memory. */
+export function limitParsedBody(request: FastifyRequest, mostMs: number): void {
   const { raw } = request
   if (raw.complete || !hasBody(raw)) return
-  const timer = setTimeout(() => raw.destroy(), parsedBodyMs)
+  const timer = setTimeout(() => raw.destroy(), mostMs)
   timer.unref()
   raw.once('close', () => clearTimeout(timer))
   raw.once('end', () => clearTimeout(timer))

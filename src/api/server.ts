@@ -1,9 +1,9 @@
 // The HTTP server: framing, tracking ids, errors, logs. What is served is registered on it by others.
-import { readFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import type { RequestListener, Server, ServerOptions } from 'node:http'
 import type { Socket } from 'node:net'
+import type { SecureContextOptions } from 'node:tls'
 import helmet from '@fastify/helmet'
 import { LogController, fastify } from 'fastify'
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -29,10 +29,20 @@ declare module 'fastify' {
 }
 
 export interface ServerSettings {
-  /** Paths of the certificate and its key in PEM; undefined serves plain HTTP. */
-  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined
+  /** A certificate that was checked, with its key; undefined serves plain HTTP. */
+  readonly tls: SecureContextOptions | undefined
   /** Whose X-Forwarded-For and its kin are believed: nobody's, everybody's, of so many hops, of these addresses. */
   readonly trustProxy: boolean | number | readonly string[]
+  /** How long a client may take; the usual minute unless set. */
+  readonly patience?: Patience
+}
+
+/** Milliseconds within which headers, and bodies that are parsed in memory, have to be there. */
+export interface Patience {
+  readonly headersMs: number
+  /** How often late headers are looked for. */
+  readonly checkMs: number
+  readonly parsedBodyMs: number
 }
 
 /** Told of every refused call by a known caller, for the audit. */
@@ -50,8 +60,8 @@ export interface ServerParts {
 const trackingHeaders = ['SLPT-Request-ID', 'X-Request-Id'] as const
 
 // Headers must be there within a minute: the limit plus the interval in which Node looks for late ones.
-const headersTimeoutMs = 50_000
-const timeoutCheckMs = 5_000
+// A body that is parsed is at most 4 MiB; one that takes longer than a minute holds a connection for nothing.
+const usualPatience: Patience = { headersMs: 50_000, checkMs: 5_000, parsedBodyMs: 60_000 }
 // Longer than the minute that load balancers keep an idle connection, or they send a request into one that just closed.
 const keepAliveMs = 72_000
 
@@ -105,21 +115,19 @@ function proxies(
   return [...trusted]
 }
 
-function makeServer({ tls }: ServerSettings, listener: RequestListener): Server {
+function makeServer({ tls, patience }: ServerSettings, listener: RequestListener): Server {
+  const { headersMs, checkMs } = patience ?? usualPatience
   const http: ServerOptions = {
-    headersTimeout: headersTimeoutMs,
+    headersTimeout: headersMs,
     // A rightful upload may take hours; its own reader watches its rate.
     requestTimeout: 0,
-    connectionsCheckingInterval: timeoutCheckMs,
+    connectionsCheckingInterval: checkMs,
     keepAliveTimeout: keepAliveMs,
   }
   const server =
     tls === undefined
       ? createHttpServer(http, listener)
-      : createHttpsServer(
-          { ...http, cert: readFileSync(tls.certFile), key: readFileSync(tls.keyFile) },
-          listener,
-        )
+      : createHttpsServer({ ...http, ...tls }, listener)
   continueWhenRead(server)
   return server
 }
@@ -181,8 +189,9 @@ function addHooks(app: FastifyInstance, parts: ServerParts): void {
       })
     }
   })
+  const { parsedBodyMs } = parts.settings.patience ?? usualPatience
   app.addHook('preParsing', async (request) => {
-    if (request.routeOptions.config.streams !== true) limitParsedBody(request)
+    if (request.routeOptions.config.streams !== true) limitParsedBody(request, parsedBodyMs)
   })
   app.addHook('onSend', async (request, reply, payload) => {
     endUnreadBody(request, reply)
