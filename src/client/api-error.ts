@@ -34,6 +34,14 @@ export class ConnectionError extends Error {
   }
 }
 
+/** The client was opened to read only, and this call would change something; nothing was sent. */
+export class ReadOnlyError extends Error {
+  constructor(request: string) {
+    super(`${request} would change something, and this client only reads.`)
+    this.name = 'ReadOnlyError'
+  }
+}
+
 /** Reads the error that a response holds. */
 export async function readApiError(request: string, response: Response): Promise<ApiError> {
   const body = await response.text().catch(() => '')

@@ -29,8 +29,10 @@ import type {
 } from './models.ts'
 import type { TokenSource } from './token.ts'
 import { credentialTokens, fixedToken } from './token.ts'
-import type { Call, Fetch, Patience, Transport } from './transport.ts'
-import { defaultPatience, openTransport } from './transport.ts'
+import { defaultPatience } from './retry.ts'
+import type { Patience } from './retry.ts'
+import type { BodyMaker, Call, Fetch, Transport } from './transport.ts'
+import { openTransport } from './transport.ts'
 import type { UploadFile, UploadProgress } from './upload.ts'
 import { uploadForm } from './upload.ts'
 import type { WaitOptions } from './wait.ts'
@@ -48,6 +50,20 @@ export interface ClientOptions {
   readonly version?: ApiVersion
   readonly fetch?: Fetch
   readonly patience?: Partial<Patience>
+  /** Refuses every call that would change something, before anything is sent. */
+  readonly readOnly?: boolean
+}
+
+/** A call as it is, for what the client has no method for. */
+export interface RawRequest {
+  readonly method: Call['method']
+  /** From the root of the server, with its version and its query: `/v2025/sources?limit=1`. */
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: BodyMaker
+  readonly signal?: AbortSignal
+  /** Milliseconds; null waits for ever. */
+  readonly timeoutMs?: number | null
 }
 
 export interface LoadAccountsOptions {
@@ -65,6 +81,9 @@ export interface LoadAccountsOptions {
 export interface Client {
   readonly baseUrl: string
   readonly version: ApiVersion
+  readonly readOnly: boolean
+  /** Sends any call with a token; gives the answer whatever its status is. */
+  request(request: RawRequest): Promise<Response>
   readonly sources: {
     list(query?: ListQuery): Promise<Page<Source>>
     get(id: string): Promise<Source>
@@ -140,13 +159,18 @@ export function createClient(options: ClientOptions): Client {
   const baseUrl = options.baseUrl.replace(/\/+$/, '')
   const version = options.version ?? 'v2025'
   const fetch: Fetch = options.fetch ?? ((url, init) => globalThis.fetch(url, init))
-  const tokens = tokenSource(options, baseUrl, fetch)
   const patience = { ...defaultPatience, ...options.patience }
-  const wire = openWire(openTransport({ baseUrl, fetch, tokens, patience }), version)
+  const tokens = tokenSource(options, baseUrl, fetch, patience)
+  const readOnly = options.readOnly ?? false
+  const transport = openTransport({ baseUrl, fetch, tokens, patience, readOnly })
+  const wire = openWire(transport, version)
   const tasks = tasksOf(wire)
   return {
     baseUrl,
     version,
+    readOnly,
+    request: (request) =>
+      transport.send({ ...request, anyStatus: true, asksOnly: isQuestion(request) }),
     sources: sourcesOf(wire),
     probes: probesOf(wire),
     schemas: schemasOf(wire),
@@ -172,13 +196,26 @@ export function createClient(options: ClientOptions): Client {
   }
 }
 
-function tokenSource(options: ClientOptions, baseUrl: string, fetch: Fetch): TokenSource {
+/** Whether a call asks for something though its method could change something. */
+function isQuestion({ method, path }: RawRequest): boolean {
+  const questions =
+    /\/(?:connector\/(?:check-connection|test-configuration|ping-cluster|peek-resource-objects)|discover)\/?$/
+  // The path as fetch will send it: dot segments resolved, query and fragment apart.
+  return method === 'POST' && questions.test(new URL(path, 'http://any.example').pathname)
+}
+
+function tokenSource(
+  options: ClientOptions,
+  baseUrl: string,
+  fetch: Fetch,
+  patience: Patience,
+): TokenSource {
   const { accessToken, clientId, clientSecret } = options
   if (accessToken !== undefined) return fixedToken(accessToken)
   if (clientId === undefined || clientSecret === undefined) {
     throw new Error('A client needs an accessToken, or a clientId and a clientSecret.')
   }
-  return credentialTokens({ baseUrl, clientId, clientSecret, send: fetch })
+  return credentialTokens({ baseUrl, clientId, clientSecret, send: fetch, patience })
 }
 
 interface ReadOptions {
@@ -189,6 +226,7 @@ interface ReadOptions {
   readonly muster?: boolean
   readonly signal?: AbortSignal | undefined
   readonly timeoutMs?: number
+  readonly asksOnly?: boolean
 }
 
 /** Paths and JSON on top of the transport. */
@@ -212,6 +250,7 @@ function openWire(transport: Transport, version: ApiVersion): Wire {
       path: prefixed + queryText(options.query ?? {}),
       ...(options.signal !== undefined && { signal: options.signal }),
       ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
+      ...(options.asksOnly === true && { asksOnly: true }),
       ...(text !== undefined && {
         headers: {
           'content-type': patch === undefined ? 'application/json' : 'application/json-patch+json',
@@ -284,25 +323,25 @@ function sourcesOf(wire: Wire): Client['sources'] {
 }
 
 /** The server asks the system for up to a minute before it says that there is no answer. */
-const probeTimeoutMs = 90_000
+const probe = { timeoutMs: 90_000, asksOnly: true }
 
 function probesOf(wire: Wire): Client['probes'] {
   const one = (id: string): string => `/sources/${segment(id)}`
-  const probe = (name: string, id: string, signal?: AbortSignal): Promise<StatusResponse> =>
-    wire.read('POST', `${one(id)}/connector/${name}`, { signal, timeoutMs: probeTimeoutMs })
+  const ask = (name: string, id: string, signal?: AbortSignal): Promise<StatusResponse> =>
+    wire.read('POST', `${one(id)}/connector/${name}`, { ...probe, signal })
   return {
-    checkConnection: (id, signal) => probe('check-connection', id, signal),
-    testConfiguration: (id, signal) => probe('test-configuration', id, signal),
-    pingCluster: (id) => probe('ping-cluster', id),
+    checkConnection: (id, signal) => ask('check-connection', id, signal),
+    testConfiguration: (id, signal) => ask('test-configuration', id, signal),
+    pingCluster: (id) => ask('ping-cluster', id),
     peek: (id, json = {}, signal) =>
       wire.read('POST', `${one(id)}/connector/peek-resource-objects`, {
+        ...probe,
         json,
         signal,
-        timeoutMs: probeTimeoutMs,
       }),
     health: (id) => wire.read('GET', `${one(id)}/source-health`),
     discover: (id, signal) =>
-      wire.read('POST', `${one(id)}/discover`, { muster: true, signal, timeoutMs: probeTimeoutMs }),
+      wire.read('POST', `${one(id)}/discover`, { ...probe, muster: true, signal }),
   }
 }
 
@@ -373,6 +412,8 @@ async function loadAccounts(
     headers: { ...form.headers, ...(options.strict === true && { prefer: 'handling=strict' }) },
     body: form.body,
     timeoutMs: null,
+    // The same upload is one run: while that is unfinished, a repetition is given its task.
+    repeatSafe: true,
     ...(options.signal !== undefined && { signal: options.signal }),
   })
   return (await response.json()) as LoadAccountsTask

@@ -1,8 +1,9 @@
 // The public face of the client, `musterd/client`.
 export { createClient } from './client.ts'
-export type { Client, ClientOptions, LoadAccountsOptions } from './client.ts'
-export { ApiError, ConnectionError } from './api-error.ts'
+export type { Client, ClientOptions, LoadAccountsOptions, RawRequest } from './client.ts'
+export { ApiError, ConnectionError, ReadOnlyError } from './api-error.ts'
 export { WaitTimeout } from './wait.ts'
+export type { Patience } from './retry.ts'
 export type { WaitOptions } from './wait.ts'
 export type { UploadContent, UploadFile, UploadProgress } from './upload.ts'
 export type {

@@ -1,5 +1,7 @@
 // Sends requests: token, retries where they are safe, Retry-After, and errors in one shape.
-import { ConnectionError, readApiError } from './api-error.ts'
+import { ConnectionError, readApiError, ReadOnlyError } from './api-error.ts'
+import { backoffMs, capped, retryAfterMs, sleep } from './retry.ts'
+import type { Patience } from './retry.ts'
 import type { TokenSource } from './token.ts'
 
 /** One call. */
@@ -13,19 +15,18 @@ export interface Call {
   readonly signal?: AbortSignal
   /** Uploads take as long as they take; everything else ends after this. */
   readonly timeoutMs?: number | null
+  /** Doing it twice is doing it once, though its method does not say so. */
+  readonly repeatSafe?: boolean
+  /** It asks and changes nothing, though its method does not say so. */
+  readonly asksOnly?: boolean
+  /** The last answer is given whatever its status is, and the caller reads it. */
+  readonly anyStatus?: boolean
 }
 
 /** A body, and whether it can be made a second time. */
 export interface BodyMaker {
   readonly repeatable: boolean
   make(): RequestInit['body']
-}
-
-/** How often and how long to try again. */
-export interface Patience {
-  readonly attempts: number
-  /** The longest wait that a server may ask for; beyond it the refusal is reported. */
-  readonly maxWaitMs: number
 }
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
@@ -35,29 +36,32 @@ export interface Transport {
   send(call: Call): Promise<Response>
 }
 
-export const defaultPatience: Patience = { attempts: 5, maxWaitMs: 60_000 }
-const callTimeoutMs = 60_000
-
-/** Makes a transport. Errors are `ApiError`, `ConnectionError`, or the reason of the caller's signal. */
+/**
+ * Makes a transport. Errors are `ApiError`, `ConnectionError`, `ReadOnlyError`, or the reason of the caller's signal.
+ */
 export function openTransport(options: {
   readonly baseUrl: string
   readonly fetch: Fetch
   readonly tokens: TokenSource
   readonly patience: Patience
+  readonly readOnly: boolean
 }): Transport {
-  const { baseUrl, tokens, patience } = options
+  const { baseUrl, tokens, patience, readOnly } = options
   return {
     send: async (call) => {
       const name = `${call.method} ${call.path.split('?', 1)[0]}`
+      if (readOnly && call.method !== 'GET' && call.asksOnly !== true) throw new ReadOnlyError(name)
       const repeatable = call.body === undefined || call.body.repeatable
       let renewed = false
       for (let attempt = 1; ; attempt += 1) {
         const last = attempt >= patience.attempts || !repeatable
         const token = await tokens.get(call.signal)
-        const { response, error } = await attemptCall(options.fetch, baseUrl, call, token)
+        const { response, error } = await attemptCall(options.fetch, baseUrl, call, token, patience)
         if (response === null) {
           call.signal?.throwIfAborted()
-          if (last || !isIdempotent(call)) throw new ConnectionError(name, error)
+          // What took too long once would take too long again.
+          const late = error instanceof Error && error.name === 'TimeoutError'
+          if (last || late || !isRepeatSafe(call)) throw new ConnectionError(name, error)
           await sleep(backoffMs(attempt), call.signal)
           continue
         }
@@ -68,8 +72,12 @@ export function openTransport(options: {
           continue
         }
         const wait = last ? null : waitAfterAnswer(call, response, attempt, patience)
-        if (wait === null) throw await readApiError(name, response)
+        if (wait === null) {
+          if (call.anyStatus === true) return response
+          throw await readApiError(name, response)
+        }
         await response.body?.cancel()
+        patience.onWait?.(wait, response.status)
         await sleep(wait, call.signal)
       }
     },
@@ -81,8 +89,9 @@ async function attemptCall(
   baseUrl: string,
   call: Call,
   token: string,
+  patience: Patience,
 ): Promise<{ readonly response: Response | null; readonly error: unknown }> {
-  const timeoutMs = call.timeoutMs === undefined ? callTimeoutMs : call.timeoutMs
+  const timeoutMs = call.timeoutMs === undefined ? patience.callTimeoutMs : call.timeoutMs
   const signals = [
     ...(call.signal === undefined ? [] : [call.signal]),
     ...(timeoutMs === null ? [] : [AbortSignal.timeout(timeoutMs)]),
@@ -123,49 +132,15 @@ function waitAfterAnswer(
   const asked = retryAfterMs(response.headers.get('retry-after'))
   if (response.status === 429) return capped(asked ?? backoffMs(attempt), patience)
   // 503 with a time says that nothing was done; without one only a repeatable method is safe.
-  if (response.status === 503 && (asked !== null || isIdempotent(call))) {
+  if (response.status === 503 && (asked !== null || isRepeatSafe(call))) {
     return capped(asked ?? backoffMs(attempt), patience)
   }
-  if ((response.status === 502 || response.status === 504) && isIdempotent(call)) {
+  if ((response.status === 502 || response.status === 504) && isRepeatSafe(call)) {
     return backoffMs(attempt)
   }
   return null
 }
 
-function capped(waitMs: number, patience: Patience): number | null {
-  return waitMs > patience.maxWaitMs ? null : waitMs + Math.random() * Math.min(1000, waitMs / 4)
-}
-
-/** `Retry-After` in its two forms, seconds or a date; null when it is absent or neither. */
-export function retryAfterMs(header: string | null, now = Date.now()): number | null {
-  if (header === null) return null
-  if (/^\s*\d+(?:\.\d+)?\s*$/.test(header)) return Number(header) * 1000
-  const date = Date.parse(header)
-  return Number.isNaN(date) ? null : Math.max(0, date - now)
-}
-
-function isIdempotent(call: Call): boolean {
-  return call.method === 'GET' || call.method === 'PUT' || call.method === 'DELETE'
-}
-
-/** 0.25 s, 0.5 s, 1 s, … with up to as much again at random, so that many clients do not come back at once. */
-function backoffMs(attempt: number): number {
-  const base = Math.min(250 * 2 ** (attempt - 1), 8_000)
-  return base + Math.random() * base
-}
-
-/** Waits; rejects with the reason of the signal when it is aborted meanwhile. */
-export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => {
-      clearTimeout(timer)
-      reject(signal?.reason instanceof Error ? signal.reason : new Error('The wait was aborted.'))
-    }
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', stop)
-      resolve()
-    }, ms)
-    if (signal?.aborted === true) stop()
-    else signal?.addEventListener('abort', stop, { once: true })
-  })
+function isRepeatSafe({ method, repeatSafe = false, asksOnly = false }: Call): boolean {
+  return repeatSafe || asksOnly || method === 'GET' || method === 'PUT' || method === 'DELETE'
 }

@@ -5,7 +5,8 @@ import type { BodyMaker } from './transport.ts'
 export type UploadContent = Blob | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>
 
 export interface UploadFile {
-  readonly content: UploadContent
+  /** A function gives the same content from its beginning each time; the upload can then be tried again. */
+  readonly content: UploadContent | (() => UploadContent)
   /** What the file is called; the base name is enough. */
   readonly name: string
   /** The length of the content where it is known; for a Blob it is. The server can then refuse a file that is too long at once. */
@@ -53,8 +54,11 @@ export function uploadForm(
   return {
     headers: { ...type, ...(length !== null && { 'content-length': length }) },
     body: {
-      repeatable: content instanceof Blob,
-      make: () => streamOf(formChunks(first, content, last, bytes, onProgress)),
+      repeatable: content instanceof Blob || typeof content === 'function',
+      make: () => {
+        const begun = typeof content === 'function' ? content() : content
+        return streamOf(formChunks(first, begun, last, bytes, onProgress))
+      },
     },
   }
 }

@@ -1,7 +1,7 @@
 // Follows a task to its end.
 import { ApiError, ConnectionError } from './api-error.ts'
 import type { TaskStatus } from './models.ts'
-import { sleep } from './transport.ts'
+import { sleep } from './retry.ts'
 
 export interface WaitOptions {
   /** Give up after this long; the task itself goes on. Default: never. */

@@ -8,7 +8,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { readForm } from '../../src/api/multipart.ts'
-import { ApiError, ConnectionError, createClient, WaitTimeout } from '../../src/client/index.ts'
+import {
+  ApiError,
+  ConnectionError,
+  createClient,
+  ReadOnlyError,
+  WaitTimeout,
+} from '../../src/client/index.ts'
 import type { Client, ClientOptions, UploadContent } from '../../src/client/index.ts'
 import { openSpool } from '../../src/run/spool.ts'
 
@@ -262,6 +268,58 @@ describe('the client', () => {
     ])
   })
 
+  it('waits for a token too when the server is too busy for one, and says so', async () => {
+    answers['POST /oauth/token'] = inTurn(
+      json(429, { message: ' Rate Limit Exceeded ' }, { 'retry-after': '0' }),
+      json(503, {}, { 'retry-after': '0' }),
+      json(200, { access_token: 'late', expires_in: 60 }),
+    )
+    answers['GET /v2025/sources'] = json(200, [])
+    const waits: number[] = []
+    await client({ patience: { onWait: (_ms, status) => waits.push(status) } }).sources.list()
+    expect(waits).toEqual([429, 503])
+    expect(seen.at(-1)?.authorization).toBe('Bearer late')
+  })
+
+  it('says that no token endpoint answers', async () => {
+    answers['POST /oauth/token'] = (request) => void request.socket.destroy()
+    await expect(client().sources.list()).rejects.toBeInstanceOf(ConnectionError)
+  })
+
+  it('gives up an answer that takes too long, and does not ask for it again', async () => {
+    answers['GET /v2025/sources'] = () => undefined
+    await expect(
+      client({ patience: { callTimeoutMs: 200 } }).sources.list(),
+    ).rejects.toBeInstanceOf(ConnectionError)
+    expect(seen).toHaveLength(1)
+  })
+
+  it('that only reads sends nothing that changes something, and asks what it likes', async () => {
+    const reader = client({ readOnly: true })
+    answers['POST /v2025/sources/1/connector/check-connection'] = json(200, { status: 'SUCCESS' })
+    await reader.probes.checkConnection('1')
+    await reader.request({ method: 'POST', path: '/v2025/sources/1/connector/check-connection' })
+    expect(seen).toHaveLength(2)
+    const changes: (() => Promise<unknown>)[] = [
+      () => reader.sources.delete('1'),
+      () => reader.sources.create({ name: 'HR', connector: 'x' }),
+      () => reader.loadAccounts('1'),
+      () => reader.tasks.cancel('7'),
+      () => reader.request({ method: 'PATCH', path: '/v2025/sources/1' }),
+      () => reader.request({ method: 'POST', path: '/v2025/sources/1/load-accounts#/discover' }),
+      () => reader.request({ method: 'POST', path: '/v2025/sources/1/load-accounts?x=/discover' }),
+    ]
+    for (const change of changes) await expect(change()).rejects.toBeInstanceOf(ReadOnlyError)
+    expect(seen).toHaveLength(2)
+  })
+
+  it('sends any call as it is and gives the answer whatever it is', async () => {
+    answers['DELETE /v2025/none'] = json(404, { detailCode: '404 Not found' })
+    const answer = await client().request({ method: 'DELETE', path: '/v2025/none?x=1' })
+    expect([answer.status, await answer.json()]).toEqual([404, { detailCode: '404 Not found' }])
+    expect(seen.at(-1)?.url).toBe('/v2025/none?x=1')
+  })
+
   it('refuses to be made without credentials', () => {
     expect(() => createClient({ baseUrl })).toThrow('accessToken')
   })
@@ -347,6 +405,29 @@ describe('an upload', () => {
     await expect(
       client().loadAccounts('1', { file: { content: stream, name: 'x' } }),
     ).rejects.toMatchObject({ status: 401 })
+  })
+
+  it('of a function is begun again after a broken connection, a busy server and an old token', async () => {
+    const load = answers['POST /v2025/sources/1/load-accounts']
+    const busy: Answer = (request, response) => {
+      request.resume()
+      return json(503, {})(request, response)
+    }
+    const refuse: Answer = (request, response) => {
+      request.resume()
+      return json(401, { error: 'expired' })(request, response)
+    }
+    answers['POST /v2025/sources/1/load-accounts'] = inTurn(
+      (request) => void request.socket.destroy(),
+      busy,
+      refuse,
+      load ?? busy,
+    )
+    const open = (): UploadContent => createReadStream(join(dir, 'hr.csv'))
+    await client().loadAccounts('1', {
+      file: { content: open, name: 'hr.csv', bytes: content.length },
+    })
+    expect(received.text).toBe(content)
   })
 
   it('ends when it is aborted', async () => {
