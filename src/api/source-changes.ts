@@ -33,6 +33,7 @@ type Body = Static<typeof SourceBody>
 const immutable = ['id', 'type', 'authoritative', 'connector', 'connectorClass', 'passwordPolicies']
 /** Fields that a PATCH, which names what it changes, may not name either: Muster itself keeps them. */
 const keptByMuster = [
+  'accountCorrelationConfig',
   'created',
   'modified',
   'schemas',

@@ -1,6 +1,7 @@
 // The wire model of a source (contract.md section 2.2).
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
+import { correlationConfigName } from '../core/correlation-config.ts'
 import { shownAttributes } from '../core/source-attributes.ts'
 import { deleteThreshold } from '../core/source.ts'
 import type { Source } from '../core/source.ts'
@@ -15,7 +16,7 @@ export const SourceModel = Type.Object({
   description: nullable(Type.String()),
   owner: nullable(Reference),
   cluster: OpenReference,
-  accountCorrelationConfig: OpenReference,
+  accountCorrelationConfig: nullable(Reference),
   accountCorrelationRule: OpenReference,
   managerCorrelationMapping: OpenReference,
   managerCorrelationRule: OpenReference,
@@ -47,7 +48,6 @@ export type SourceModel = Static<typeof SourceModel>
 /** References that are kept for clients as they were given, under these names in `Source.extra`. */
 export const keptReferences = [
   'cluster',
-  'accountCorrelationConfig',
   'accountCorrelationRule',
   'managerCorrelationRule',
   'beforeProvisioningRule',
@@ -70,7 +70,11 @@ export function sourceModel(source: Source, schemas: readonly SchemaReference[])
         ? null
         : { type: 'IDENTITY', id: source.ownerId, name: source.ownerName },
     cluster: extra['cluster'] ?? null,
-    accountCorrelationConfig: extra['accountCorrelationConfig'] ?? null,
+    accountCorrelationConfig: {
+      type: 'ACCOUNT_CORRELATION_CONFIG',
+      id: source.correlationConfig.id,
+      name: source.correlationConfig.name ?? correlationConfigName(source.name),
+    },
     accountCorrelationRule: extra['accountCorrelationRule'] ?? null,
     managerCorrelationMapping: extra['managerCorrelationMapping'] ?? null,
     managerCorrelationRule: extra['managerCorrelationRule'] ?? null,

@@ -21,6 +21,8 @@ export interface Source {
   /** References that are kept for clients as they were given: cluster, rules, mappings, policies. */
   readonly extra: Readonly<Record<string, unknown>>
   readonly settings: SourceSettings
+  /** How accounts find their identities; a null name is the one that follows from the name of the source. */
+  readonly correlationConfig: { readonly id: string; readonly name: string | null }
   /** How many accounts there are now. */
   readonly accounts: number
   /** Grows with every write to the accounts of the source. */

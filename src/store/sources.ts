@@ -20,6 +20,7 @@ export type SourceDraft = Omit<
   | 'healthy'
   | 'since'
   | 'settings'
+  | 'correlationConfig'
   | 'accounts'
   | 'accountsVersion'
   | 'created'
@@ -54,6 +55,8 @@ interface SourceRow {
   category: string | null
   extra: Record<string, unknown>
   settings: Partial<SourceSettings>
+  correlation_id: string
+  correlation_name: string | null
   accounts: number
   accounts_version: number
   created_at: Date
@@ -62,8 +65,10 @@ interface SourceRow {
 
 const columns = `s.id, s.name, s.description, s.owner_id, o.name as owner_name, s.type, s.connector,
   s.connection_type, s.connector_attributes, s.features, s.delete_threshold, s.authoritative, s.status, s.healthy,
-  s.since, s.category, s.extra, s.settings, s.accounts, s.accounts_version, s.created_at, s.modified_at`
-const from = 'from source s left join identity o on o.id = s.owner_id where s.deleted_at is null'
+  s.since, s.category, s.extra, s.settings, c.id as correlation_id, c.name as correlation_name, s.accounts, s.accounts_version,
+  s.created_at, s.modified_at`
+const from = `from source s join correlation_config c on c.source_id = s.id
+  left join identity o on o.id = s.owner_id where s.deleted_at is null`
 
 /** The source, or null when there is none of this id or it was deleted. */
 export async function getSource(q: Queryable, id: string): Promise<Source | null> {
@@ -118,11 +123,13 @@ export async function insertSource(
   for (let attempt = 0; attempt < 5; attempt++) {
     const id = drawSourceId()
     const { rowCount } = await q.query(
-      `insert into source (id, name, name_key, description, owner_id, connector_attributes, features,
-         delete_threshold, category, extra, type, connector, connection_type, authoritative, status, since)
-       values ($1::uuid, $2::text, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text[], $8::integer, $9::text,
-         $10::jsonb, $11::text, $12::text, $13::text, $14::boolean, $15::text, clock_timestamp())
-       on conflict do nothing`,
+      `with made as (
+         insert into source (id, name, name_key, description, owner_id, connector_attributes, features,
+           delete_threshold, category, extra, type, connector, connection_type, authoritative, status, since)
+         values ($1::uuid, $2::text, $3::text, $4::text, $5::uuid, $6::jsonb, $7::text[], $8::integer, $9::text,
+           $10::jsonb, $11::text, $12::text, $13::text, $14::boolean, $15::text, clock_timestamp())
+         on conflict do nothing returning id)
+       insert into correlation_config (source_id, id) select made.id, $16::uuid from made`,
       [
         id,
         ...editableValues(draft),
@@ -131,6 +138,7 @@ export async function insertSource(
         draft.connectionType,
         draft.authoritative,
         status,
+        randomUUID(),
       ],
     )
     if (rowCount === 1) return theSource(await getSource(q, toWireId(id)))
@@ -309,8 +317,10 @@ const sorterColumns: Readonly<Record<string, string>> = {
   authoritative: 's.authoritative',
   connectorName: foldedText(`s.extra ->> 'connectorName'`),
   connectionType: foldedText('s.connection_type'),
-  'accountCorrelationConfig.id': reference('accountCorrelationConfig', 'id'),
-  'accountCorrelationConfig.name': foldedText(reference('accountCorrelationConfig', 'name')),
+  'accountCorrelationConfig.id': 'c.id',
+  'accountCorrelationConfig.name': foldedText(
+    `coalesce(c.name, 'Source [' || s.name || '] Account Correlation')`,
+  ),
   'managerCorrelationRule.type': foldedText(reference('managerCorrelationRule', 'type')),
   'managerCorrelationRule.id': reference('managerCorrelationRule', 'id'),
   'managerCorrelationRule.name': foldedText(reference('managerCorrelationRule', 'name')),
@@ -352,6 +362,7 @@ function rowToSource(row: SourceRow): Source {
     category: row.category,
     extra: row.extra,
     settings: { ...defaultSourceSettings, ...row.settings },
+    correlationConfig: { id: toWireId(row.correlation_id), name: row.correlation_name },
     accounts: row.accounts,
     accountsVersion: row.accounts_version,
     created: row.created_at.toISOString(),

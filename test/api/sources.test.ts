@@ -62,7 +62,11 @@ describe('making a source', () => {
       description: 'People',
       owner: { type: 'IDENTITY', id: admin.identityId, name: admin.identityName },
       cluster: null,
-      accountCorrelationConfig: null,
+      accountCorrelationConfig: {
+        type: 'ACCOUNT_CORRELATION_CONFIG',
+        id: expect.stringMatching(/^[0-9a-f]{32}$/),
+        name: expect.stringMatching(/^Source \[.*\] Account Correlation$/),
+      },
       accountCorrelationRule: null,
       managerCorrelationMapping: null,
       managerCorrelationRule: null,
