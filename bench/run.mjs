@@ -1,13 +1,14 @@
 // The benchmark: B and Muster side by side, in one run, on one server with the same settings. Prints ratios to B.
-// node bench/run.mjs [--rows 100000,1000000] [--readers ldap,postgresql,mariadb,scim,saas] [--reader-rows 1000000] [--write]
+// node bench/run.mjs [--rows 100000,1000000] [--readers ldap,postgresql,mariadb,scim,saas] [--reader-rows 1000000] [--huge] [--huge-rows 10000000] [--write]
 // `--rows` alone measures files, `--readers` alone readers (`all` of them, or some), neither measures both. --write also
-// puts the tables into docs/performance.md.
+// puts the tables into docs/performance.md. --huge measures nothing but one big file.
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openClient } from './client.mjs'
 import { generate } from './generate.mjs'
+import { benchmarkHuge } from './huge.mjs'
 import { benchmarkReaders } from './readers.mjs'
 import { phaseSeconds, startServer } from './start.mjs'
 import { connect, measureB, peakMemory, percentile, resetPeak, watchPostgres } from './measure.mjs'
@@ -17,10 +18,12 @@ const { values: options } = parseArgs({
     rows: { type: 'string' },
     readers: { type: 'string' },
     'reader-rows': { type: 'string', default: '1000000' },
+    huge: { type: 'boolean' },
+    'huge-rows': { type: 'string', default: '10000000' },
     write: { type: 'boolean' },
   },
 })
-const both = options.rows === undefined && options.readers === undefined
+const both = options.rows === undefined && options.readers === undefined && options.huge !== true
 const rowCounts = both ? '100000,1000000' : options.rows
 const readers = both ? 'all' : options.readers
 
@@ -34,9 +37,12 @@ try {
   const only = readers === 'all' ? [] : (readers?.split(',') ?? [])
   const lines =
     readers === undefined ? [] : await benchmarkReaders(Number(options['reader-rows']), only)
+  const huge =
+    options.huge === true ? await benchmarkHuge(folder, Number(options['huge-rows'])) : []
   if (options.write) {
     if (tables.length > 0) await writeResults('results', tables.map(tableOf))
     if (lines.length > 0) await writeResults('readers', [tableOfReaders(lines)])
+    if (huge.length > 0) await writeResults('huge', [tableOfHuge(huge)])
   }
 } finally {
   await rm(folder, { recursive: true, force: true })
@@ -175,6 +181,20 @@ function tableOf({ rows, lines, latencies }) {
     '| read while runs applied | p50 | p99 | calls |',
     '| --- | --- | --- | --- |',
     ...reads,
+  ].join('\n')
+}
+
+function tableOfHuge(lines) {
+  const body = lines.map(
+    (line) =>
+      `| ${line.name} | ${line.b.toFixed(1)} s | ${line.seconds.toFixed(1)} s | **${line.ratio.toFixed(2)} B** | ${line.tenths === null ? '–' : `${Math.round(line.tenths * 100)} %`} | ${line.nodeMb} MB | ${line.postgresMb} MB | ${line.disk.peak} MB, ${line.disk.end} MB | ${line.phases} |`,
+  )
+  return [
+    `${lines[0].rows.toLocaleString('en')} accounts`,
+    '',
+    '| step | B | Muster | ratio | last tenth against first | Node, peak | PostgreSQL, peak | disk: peak, after | seconds by phase |',
+    '| --- | --- | --- | --- | --- | --- | --- | --- | --- |',
+    ...body,
   ].join('\n')
 }
 

@@ -23,13 +23,22 @@ export interface PostgresServer {
 
 const password = 'a-password-of-the-tests'
 
+export interface PostgresOptions {
+  /** The folder `native` of another package than the one that Muster itself uses: another major version. */
+  readonly native?: string
+  /** Whether it speaks TLS; it does unless told not to. */
+  readonly tls?: boolean
+}
+
 /** Starts it; about a second. */
-export async function startPostgres(): Promise<PostgresServer> {
+export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
+  const { native, tls = true } = options
   const folder = serverFolder('postgresql')
   const user = serverUser.uid === undefined ? undefined : serverUser
   const binaries = await prepareBinaries({
     user,
     copyFolder: join(tmpdir(), 'muster-postgresql-programs'),
+    ...(native === undefined ? {} : { native }),
   })
   const data = join(folder, 'data')
   const passwordFile = join(folder, 'password')
@@ -58,9 +67,9 @@ export async function startPostgres(): Promise<PostgresServer> {
     'listen_addresses=127.0.0.1',
     'unix_socket_directories=',
     'fsync=off',
-    'ssl=on',
-    `ssl_cert_file=${folder}/server.crt`,
-    `ssl_key_file=${folder}/server.key`,
+    ...(tls
+      ? ['ssl=on', `ssl_cert_file=${folder}/server.crt`, `ssl_key_file=${folder}/server.key`]
+      : []),
     'timezone=America/New_York',
     'datestyle=German',
     'max_connections=40',
