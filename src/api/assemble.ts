@@ -15,6 +15,7 @@ import { registerHealth } from './health.ts'
 import type { Logger } from './logging.ts'
 import { registerOauth } from './oauth.ts'
 import { registerDocs } from './openapi.ts'
+import { personalTokenRoutes } from './personal-tokens.ts'
 import type { Route } from './route.ts'
 import { createServer } from './server.ts'
 import type { ServerSettings } from './server.ts'
@@ -82,7 +83,11 @@ export async function assembleApi(parts: ApiParts): Promise<Api> {
     onDenied: (call, reason, request) =>
       auditQuietly({ ...denied(request, reason), caller: call.caller }),
   })
-  const own = [...clientRoutes({ db, forgetClient: auth.forget }), ...auditRoutes({ db })]
+  const own = [
+    ...clientRoutes({ db, forgetClient: auth.forget }),
+    ...personalTokenRoutes({ db, forgetClient: auth.forget }),
+    ...auditRoutes({ db }),
+  ]
   const routes = [...own, ...parts.routes]
   await registerDocs(app, parts.version, routes)
   registerHealth(app, { db, isDraining })

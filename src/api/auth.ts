@@ -11,8 +11,6 @@ import { clientCaller } from '../store/clients.ts'
 import type { Client } from '../store/clients.ts'
 import type { SigningKeys } from '../store/signing-keys.ts'
 
-/** How long a token is good. The official TypeScript SDK asks once and never renews. */
-export const tokenLifetimeSeconds = 43_200
 /** How far the clocks of two instances may be apart; a token is never accepted after its own `exp`. */
 const skewSeconds = 30
 const longestToken = 8_192
@@ -30,6 +28,8 @@ export const pod = 'local'
 interface IssuedToken {
   readonly token: string
   readonly jti: string
+  /** How long it is good. */
+  readonly seconds: number
 }
 
 export interface Auth {
@@ -106,14 +106,25 @@ export function openAuth(parts: AuthParts): Auth {
         parts.onRefused(clientId, 'The client of the token is revoked.', request)
         throw unauthorized('the client of the token is revoked')
       }
+      if (secondsLeft(client) <= 0) {
+        parts.onRefused(clientId, 'The client of the token is expired.', request)
+        throw unauthorized('the client of the token is expired')
+      }
       return clientCaller(client)
     },
   }
 }
 
+/** For how many seconds an access token of a client may be good from now on; 0 or less when the client is expired. */
+export function secondsLeft(client: Client): number {
+  if (client.expires === null) return client.tokenSeconds
+  return Math.min(client.tokenSeconds, Math.floor((Date.parse(client.expires) - Date.now()) / 1000))
+}
+
 async function sign(client: Client, parts: AuthParts, issuer: string): Promise<IssuedToken> {
   const jti = toWireId(randomUUID())
   const now = nowSeconds()
+  const seconds = secondsLeft(client)
   const { kid, privateKey } = parts.keys.current
   const token = await new SignJWT({
     tenant_id: parts.deploymentId,
@@ -136,9 +147,9 @@ async function sign(client: Client, parts: AuthParts, issuer: string): Promise<I
     .setJti(jti)
     .setIssuedAt(now)
     .setNotBefore(now)
-    .setExpirationTime(now + tokenLifetimeSeconds)
+    .setExpirationTime(now + seconds)
     .sign(privateKey)
-  return { token, jti }
+  return { token, jti, seconds }
 }
 
 /** The token of the one Authorization header. A token in the query is not looked for: URLs end up in logs. */

@@ -4,9 +4,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { Static } from 'typebox'
 import { levels } from '../core/access.ts'
-import type { Caller } from '../core/access.ts'
 import { RequestError } from '../core/errors.ts'
 import { fromWireId, toWireId } from '../core/id.ts'
+import { grantedScopes } from '../core/personal-token.ts'
 import { recordAudit } from '../store/audit.ts'
 import {
   countClients,
@@ -19,6 +19,7 @@ import {
 import type { Client } from '../store/clients.ts'
 import type { Database } from '../store/database.ts'
 import { insertIdentity } from '../store/identities.ts'
+import { lockPersonalTokens, revokePersonalTokens } from '../store/personal-tokens.ts'
 import { drawClientId, drawSecret, hashSecret } from './client-secret.ts'
 import { PagingQuery, readPage, sendTotal } from './collection.ts'
 import type { Call, Route } from './route.ts'
@@ -29,7 +30,6 @@ export interface ClientServices {
   readonly forgetClient: (id: string) => void
 }
 
-const everyScope = 'sp:scopes:all'
 const readScopes = ['sp:all-personal-access-tokens:read', 'sp:all-personal-access-tokens:manage']
 const manageScopes = ['sp:all-personal-access-tokens:manage']
 
@@ -77,6 +77,10 @@ const clientShape = Type.Object({
   identity: Type.Object({ type: Type.String(), id: Type.String(), name: Type.String() }),
   created: Type.String({ format: 'date-time' }),
   lastUsed: Type.Union([Type.String({ format: 'date-time' }), Type.Null()]),
+  personal: Type.Boolean({ description: 'Whether it is a personal access token.' }),
+  expires: Type.Union([Type.String({ format: 'date-time' }), Type.Null()], {
+    description: 'From when on it is good for nothing; null means never.',
+  }),
   revoked: Type.Union([Type.String({ format: 'date-time' }), Type.Null()]),
 })
 
@@ -144,7 +148,7 @@ async function create(
   body: Static<typeof newClient>,
   call: Call,
 ): Promise<object> {
-  const scopes = allowedScopes(call.caller, body.scopes ?? null)
+  const scopes = grantedScopes(call.caller.scopes, body.scopes ?? null)
   const sourceIds = await checkSources(db, body)
   const id = drawClientId()
   const secret = drawSecret()
@@ -179,8 +183,11 @@ async function revoke(services: ClientServices, id: string, call: Call): Promise
   }
   const client = await getClient(services.db, id)
   if (client === null) throw new RequestError('not_found', 'There is no client with this id.')
-  await services.db.transaction(async (tx) => {
-    if (!(await revokeClient(tx, id))) return
+  const revoked = await services.db.transaction(async (tx) => {
+    await lockPersonalTokens(tx, client.identityId)
+    if (!(await revokeClient(tx, id))) return []
+    // Who is shut out must not come back by a token that was made meanwhile.
+    const tokens = client.isPersonal ? [] : await revokePersonalTokens(tx, client.identityId)
     await recordAudit(tx, {
       action: 'CLIENT_REVOKED',
       outcome: 'success',
@@ -190,21 +197,13 @@ async function revoke(services: ClientServices, id: string, call: Call): Promise
       targetName: client.name,
       trackingId: call.trackingId,
       before: wireClient(client),
+      ...(tokens.length === 0
+        ? {}
+        : { detail: `Its personal access tokens were revoked with it: ${tokens.join(', ')}.` }),
     })
+    return tokens
   })
-  services.forgetClient(id)
-}
-
-/** Nobody hands out a scope that they do not hold. */
-function allowedScopes(caller: Caller, wanted: readonly string[] | null): readonly string[] {
-  const scopes = wanted ?? [everyScope]
-  if (caller.scopes.includes(everyScope)) return scopes
-  const missing = scopes.filter((scope) => !caller.scopes.includes(scope))
-  if (missing.length === 0) return scopes
-  throw new RequestError(
-    'forbidden',
-    `The scopes ${missing.join(', ')} are beyond those of the calling client.`,
-  )
+  for (const one of [id, ...revoked]) services.forgetClient(one)
 }
 
 /** The sources a new client is confined to, in wire form. */
@@ -257,6 +256,8 @@ function wireClient(client: Client): Record<string, unknown> {
     identity: { type: 'IDENTITY', id: client.identityId, name: client.identityName },
     created: client.created,
     lastUsed: client.lastUsed,
+    personal: client.isPersonal,
+    expires: client.expires,
     revoked: client.revoked,
   }
 }

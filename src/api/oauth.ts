@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { AuditEntry } from '../store/audit.ts'
 import type { StoredClient } from '../store/clients.ts'
-import { pod, tokenLifetimeSeconds } from './auth.ts'
+import { pod, secondsLeft } from './auth.ts'
 import type { Auth } from './auth.ts'
 import { verifySecret } from './client-secret.ts'
 import { RetryLater } from './errors.ts'
@@ -171,7 +171,7 @@ function openLogin(parts: TokenParts): Login {
         throw new RetryLater('too_many_requests', 'Too many wrong secrets for this client.', wait)
       }
       const right = await verifySecret(secret, client?.secret ?? null)
-      if (right && client !== null && client.revoked === null) {
+      if (right && client !== null && client.revoked === null && secondsLeft(client) > 0) {
         here.right(place)
         await noteLogin(parts, client, request)
         return client
@@ -215,8 +215,7 @@ async function noteFailure(
   client: StoredClient | null,
   request: FastifyRequest,
 ): Promise<void> {
-  const reason =
-    client === null ? 'no such client' : client.revoked === null ? 'wrong secret' : 'revoked client'
+  const reason = whyRefused(client)
   await parts.audit({
     action: 'CLIENT_LOGIN',
     outcome: 'failed',
@@ -230,12 +229,18 @@ async function noteFailure(
   })
 }
 
+function whyRefused(client: StoredClient | null): string {
+  if (client === null) return 'no such client'
+  if (client.revoked !== null) return 'revoked client'
+  return secondsLeft(client) > 0 ? 'wrong secret' : 'expired client'
+}
+
 async function grant(parts: TokenParts, client: StoredClient): Promise<Record<string, unknown>> {
-  const { token, jti } = await parts.auth.issue(client)
+  const { token, jti, seconds } = await parts.auth.issue(client)
   return {
     access_token: token,
     token_type: 'bearer',
-    expires_in: tokenLifetimeSeconds,
+    expires_in: seconds,
     scope: client.scopes.join(' '),
     tenant_id: parts.auth.deploymentId,
     internal: false,

@@ -14,6 +14,9 @@ export const levels = [
 ] as const
 export type Level = (typeof levels)[number]
 
+/** The scope that holds every scope. */
+export const everyScope = 'sp:scopes:all'
+
 /** Who calls: one client and the identity that acts through it. */
 export interface Caller {
   readonly clientId: string
@@ -43,7 +46,7 @@ export function denial(
   if (!allowedLevels.includes(caller.level)) {
     return `The level ${caller.level} is not one of ${allowedLevels.join(', ')}.`
   }
-  if (scopes.length === 0 || caller.scopes.includes('sp:scopes:all')) return null
+  if (scopes.length === 0 || caller.scopes.includes(everyScope)) return null
   if (scopes.some((scope) => caller.scopes.includes(scope))) return null
   return `The token holds none of the scopes ${scopes.join(', ')}.`
 }

@@ -1,4 +1,4 @@
-// OAuth clients: who may ask for a token and what it may do.
+// OAuth clients, personal access tokens among them: who may ask for a token and what it may do.
 import { levels } from '../core/access.ts'
 import type { Caller, Level } from '../core/access.ts'
 import { toWireId } from '../core/id.ts'
@@ -16,6 +16,14 @@ export interface Client {
   readonly created: string
   readonly lastUsed: string | null
   readonly revoked: string | null
+  /** True for a personal access token. */
+  readonly isPersonal: boolean
+  /** How long an access token of it is good. */
+  readonly tokenSeconds: number
+  /** From when on it is good for nothing; null means never. */
+  readonly expires: string | null
+  /** Whether its maker said to know that it may be good for ever. */
+  readonly mayNeverExpire: boolean
 }
 
 /** A client with the hash of its secret. */
@@ -33,7 +41,11 @@ export interface NewClient {
   readonly sourceIds: readonly string[] | null
 }
 
-interface ClientRow {
+/** What a personal access token has besides. */
+export type PersonalTerms = Pick<Client, 'tokenSeconds' | 'expires' | 'mayNeverExpire'>
+
+/** A row of `clientColumns`. */
+export interface ClientRow {
   id: string
   name: string
   secret_salt: Buffer
@@ -46,10 +58,16 @@ interface ClientRow {
   created_at: Date
   last_used_at: Date | null
   revoked_at: Date | null
+  is_personal: boolean
+  token_seconds: number
+  expires_at: Date | null
+  may_never_expire: boolean
 }
 
-const clientColumns = `c.id, c.name, c.secret_salt, c.secret_hash, c.identity_id, i.name as identity_name,
-  c.level, c.scopes, c.source_ids, c.created_at, c.last_used_at, c.revoked_at`
+/** The columns of `rowToClient`, of `client c` joined to `identity i`. */
+export const clientColumns = `c.id, c.name, c.secret_salt, c.secret_hash, c.identity_id, i.name as identity_name,
+  c.level, c.scopes, c.source_ids, c.created_at, c.last_used_at, c.revoked_at, c.is_personal, c.token_seconds,
+  c.expires_at, c.may_never_expire`
 
 /** The client with this client_id, also when it is revoked; null when there is none. */
 export async function getClient(q: Queryable, id: string): Promise<StoredClient | null> {
@@ -86,6 +104,21 @@ export async function insertClient(q: Queryable, client: NewClient): Promise<voi
     `insert into client (id, name, secret_salt, secret_hash, identity_id, level, scopes, source_ids)
      values ($1::text, $2::text, $3::bytea, $4::bytea, $5::uuid, $6::text, $7::text[], $8::uuid[])`,
     values(client),
+  )
+}
+
+/** Adds a personal access token; fails with 23505 when its id is taken. */
+export async function insertPersonalToken(
+  q: Queryable,
+  client: NewClient,
+  terms: PersonalTerms,
+): Promise<void> {
+  await q.query(
+    `insert into client (id, name, secret_salt, secret_hash, identity_id, level, scopes, source_ids, is_personal,
+       token_seconds, expires_at, may_never_expire)
+     values ($1::text, $2::text, $3::bytea, $4::bytea, $5::uuid, $6::text, $7::text[], $8::uuid[], true, $9::integer,
+       $10::timestamptz, $11::boolean)`,
+    [...values(client), terms.tokenSeconds, terms.expires, terms.mayNeverExpire],
   )
 }
 
@@ -153,7 +186,8 @@ function values(client: NewClient): unknown[] {
   ]
 }
 
-function rowToClient(row: ClientRow): StoredClient {
+/** A row as a client. */
+export function rowToClient(row: ClientRow): StoredClient {
   const level = levels.find((one) => one === row.level)
   if (level === undefined) throw new Error(`Client ${row.id} has the unknown level ${row.level}.`)
   return {
@@ -167,6 +201,10 @@ function rowToClient(row: ClientRow): StoredClient {
     created: row.created_at.toISOString(),
     lastUsed: row.last_used_at?.toISOString() ?? null,
     revoked: row.revoked_at?.toISOString() ?? null,
+    isPersonal: row.is_personal,
+    tokenSeconds: row.token_seconds,
+    expires: row.expires_at?.toISOString() ?? null,
+    mayNeverExpire: row.may_never_expire,
     secret: { salt: row.secret_salt, hash: row.secret_hash },
   }
 }
