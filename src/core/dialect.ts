@@ -1,4 +1,6 @@
 // How a delimited file is written: the settings of contract.md sections 2.2, 3.1 and 8.15, made typed.
+import { RecordFilterError } from './record-filter-tokens.ts'
+import { parseRecordFilter } from './record-filter.ts'
 import { readFlag, readList, readText, settingError } from './setting.ts'
 
 /** The dialect of a delimited file and how its rows become accounts. */
@@ -22,6 +24,8 @@ export interface Dialect {
   readonly indexColumn: string | null
   /** Columns that collect several values besides the multi-valued attributes of the schema. */
   readonly mergeColumns: readonly string[]
+  /** A filterString that can be read: records that match it are dropped. Null when none are. */
+  readonly filter: string | null
 }
 
 /**
@@ -41,15 +45,12 @@ export function spoolDialect(given: Readonly<Record<string, unknown>>): Dialect 
     mergeRows: readFlag(given, 'mergeRows', mergeColumns.length > 0),
     indexColumn: readText(given, 'indexColumn'),
     mergeColumns,
+    filter: null,
   }
 }
 
 /** Reads the dialect out of `connectorAttributes`; a value that cannot be used is an error that names its key. */
 export function readDialect(given: Readonly<Record<string, unknown>>): Dialect {
-  const unsupported = given['filterString']
-  if (typeof unsupported === 'string' && unsupported.trim() !== '') {
-    throw settingError('filterString', 'is not supported by this version', 'Remove it.')
-  }
   if (!readFlag(given, 'hasHeader', true)) {
     throw settingError('hasHeader', 'is false', 'The first line of a file must name its columns.')
   }
@@ -74,11 +75,42 @@ export function readDialect(given: Readonly<Record<string, unknown>>): Dialect {
     comment,
     header: true,
     linesToSkip: skip,
-    encoding: readText(given, 'fileEncoding'),
+    encoding: readEncoding(given),
     filterEmptyRecords: readFlag(given, 'filterEmptyRecords', true),
     mergeRows: readFlag(given, 'mergeRows', false),
     indexColumn: readText(given, 'indexColumn'),
     mergeColumns: readList(given, 'mergeColumns'),
+    filter: readFilter(given),
+  }
+}
+
+/** A label that TextDecoder knows, as it was written. */
+function readEncoding(given: Readonly<Record<string, unknown>>): string | null {
+  const label = readText(given, 'fileEncoding')
+  if (label === null || label.trim() === '') return null
+  try {
+    // Asked for nothing but its error.
+    void new TextDecoder(label)
+    return label
+  } catch {
+    throw settingError(
+      'fileEncoding',
+      `names an encoding that is not known: ${label}`,
+      'Write a label of the WHATWG Encoding Standard, for example windows-1252.',
+    )
+  }
+}
+
+function readFilter(given: Readonly<Record<string, unknown>>): string | null {
+  const text = readText(given, 'filterString')
+  if (text === null || text.trim() === '') return null
+  try {
+    parseRecordFilter(text)
+    return text
+  } catch (error) {
+    if (!(error instanceof RecordFilterError)) throw error
+    const problem = error.message.replace(/\.$/, '')
+    throw settingError('filterString', `is wrong at character ${error.at}: ${problem}`, error.hint)
   }
 }
 

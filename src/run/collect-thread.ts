@@ -1,7 +1,7 @@
 // The thread that reads a spooled file: the reader's cells meet the store's row writer here, off the main thread.
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads'
 import { openRecords, type RecordReader } from '../connect/delimited-reader.ts'
-import { maximumCells, type RecordScanner } from '../connect/delimited-scanner.ts'
+import { cellText, maximumCells, type RecordScanner } from '../connect/delimited-scanner.ts'
 import {
   addRow,
   addStored,
@@ -11,6 +11,7 @@ import {
   type Buckets,
 } from '../core/buckets.ts'
 import { RunError } from '../core/errors.ts'
+import { openRecordFilter } from '../core/record-filter-match.ts'
 import type { Reject } from '../core/source-record.ts'
 import { readFingerprints } from '../store/fingerprints.ts'
 import { type RowShape, RowWriter } from '../store/row-writer.ts'
@@ -128,6 +129,20 @@ function isEmptyRecord(reader: RecordReader): boolean {
   return !malformed && cells <= maximumCells
 }
 
+/** Whether the filterString drops a record; null when there is none, and the fast ways stay open. */
+const isFiltered =
+  input.dialect.filter === null ? null : openRecordFilter(input.dialect.filter, input.layout.header)
+
+/**
+ * Whether the record is dropped before anything is asked of it. One whose cells cannot be told apart, or are too many
+ * or too few, is not asked: what stands in its columns may be another column's, and it becomes a reject.
+ */
+function isDropped(scanner: RecordScanner): boolean {
+  if (isFiltered === null || scanner.malformed) return false
+  if (scanner.cells !== input.layout.header.length) return false
+  return isFiltered((column) => cellText(scanner, column))
+}
+
 interface Counts {
   records: number
   ignored: number
@@ -154,6 +169,12 @@ function nextRow(reader: RecordReader, counts: Counts): boolean {
     if (scan !== 'record') continue
     if (input.dialect.filterEmptyRecords && isEmptyRecord(reader)) {
       counts.ignored += 1
+      continue
+    }
+    if (isFiltered !== null && isDropped(reader.scanner)) {
+      counts.ignored += 1
+      // A file may be filtered to its last record: it must stop when it is asked to.
+      if ((counts.ignored & 0x7ff) === 0) checkStop()
       continue
     }
     countRecord(reader, counts)
@@ -283,7 +304,7 @@ async function compare(table: string, count: number): Promise<ComparePass> {
     const { scanner } = reader
     for (;;) {
       // Most records need no look at their cells. One with too few or too many is dirty by its own hash.
-      const bounded = scanner.nextBounds()
+      const bounded = isFiltered === null && scanner.nextBounds()
       if (bounded) countRecord(reader, counts)
       else if (!nextRow(reader, counts)) break
       const readable = bounded ? encoder.hashPlainKey() : encoder.hashKeyCell()

@@ -7,6 +7,7 @@ import { findConnector } from '../connect/registry.ts'
 import { RunError } from '../core/errors.ts'
 import { hashKey } from '../core/fingerprint.ts'
 import { type Layout, planLayout } from '../core/layout.ts'
+import { openRecordFilter } from '../core/record-filter-match.ts'
 import type { Schema } from '../core/schema.ts'
 import type { Source } from '../core/source.ts'
 import type { Task } from '../core/task.ts'
@@ -165,7 +166,10 @@ function openUpload(services: RunServices, run: Run, source: Source, schema: Sch
   }
   const path = services.spool.path(run.spoolFile)
   const dialect = readDialect(source.connectorAttributes)
-  const layout = planLayout(readHeader(path, dialect), schema, dialect)
+  const header = readHeader(path, dialect)
+  const layout = planLayout(header, schema, dialect)
+  // The thread makes its own; here it is asked for its columns, before anything is read.
+  if (dialect.filter !== null) openRecordFilter(dialect.filter, header)
   return { path, dialect, layout, system: null, delta: false, stateful: false }
 }
 

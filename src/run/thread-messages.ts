@@ -53,11 +53,11 @@ export type Command =
 
 /** What one pass that staged rows has seen. */
 export interface StagePass {
-  /** Records of the file but comments and empty lines. */
+  /** Records of the file but comments, empty ones and those that the filter dropped. */
   readonly records: number
   /** Rows that were sent. */
   readonly staged: number
-  /** Comment lines and empty records. */
+  /** Comment lines, empty records, and records that the filter dropped. */
   readonly ignored: number
   readonly rejects: number
   /** Rejects without a trustworthy identity. */

@@ -67,6 +67,14 @@ function failure(action: () => unknown): { code: string; message: string } {
   throw new Error('it did not fail')
 }
 
+function decodeOrNull(decoder: TextDecoder, bytes: Uint8Array): string | null {
+  try {
+    return decoder.decode(bytes)
+  } catch {
+    return null
+  }
+}
+
 const blockSizes = fc.constantFrom(1, 2, 3, 5, 16, 100, 4096)
 
 const tableArbitrary = fc
@@ -309,6 +317,62 @@ describe('reading other encodings', () => {
     for (const size of [1, 4, 8, 12, 1 << 20]) {
       expect(cells(read(bytes, { fileEncoding: encoding }, size)).at(-1)).toEqual(['1', name])
     }
+  })
+
+  it.each([1, 2, 3, 4, 1 << 20])(
+    'takes no mark into the first name, also where that is quoted (blocks of %i)',
+    (size) => {
+      const content = '\ufeff"id","na,me"\r\n1,x'
+      const expected = [
+        ['id', 'na,me'],
+        ['1', 'x'],
+      ]
+      expect(cells(read(content, {}, size))).toEqual(expected)
+      expect(cells(read(content, { fileEncoding: 'windows-1252' }, size))).toEqual(expected)
+      const little = Buffer.from(content, 'utf16le')
+      expect(cells(read(little, {}, Math.max(4, size)))).toEqual(expected)
+    },
+  )
+
+  it('reads every encoding that TextDecoder knows, cut anywhere, as TextDecoder does', () => {
+    // The names of the WHATWG Encoding Standard; those that this Node.js does not have are refused when they are set.
+    const names = [
+      'utf-8 ibm866 iso-8859-2 iso-8859-3 iso-8859-4 iso-8859-5 iso-8859-6 iso-8859-7 iso-8859-8 iso-8859-8-i',
+      'iso-8859-10 iso-8859-13 iso-8859-14 iso-8859-15 iso-8859-16 koi8-r koi8-u macintosh windows-874 windows-1250',
+      'windows-1251 windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 windows-1257 windows-1258',
+      'x-mac-cyrillic gbk gb18030 big5 euc-jp iso-2022-jp shift_jis euc-kr utf-16be utf-16le latin1 ascii',
+    ].flatMap((some) => some.split(' '))
+    let known = 0
+    for (const name of names) {
+      let decoder: TextDecoder
+      try {
+        decoder = new TextDecoder(name, { fatal: true })
+      } catch {
+        continue
+      }
+      known += 1
+      const wide = name.startsWith('utf-16')
+      const plain = (ascii: string): Buffer => {
+        const bytes = Buffer.from(ascii, wide ? 'utf16le' : 'latin1')
+        return name === 'utf-16be' ? bytes.swap16() : bytes
+      }
+      // Every pair of bytes that is a text of one line in this encoding, a few hundred of them.
+      const texts: Buffer[] = []
+      for (let first = 0xa1; first < 0xff; first += 3) {
+        for (const second of [0x41, 0x81, 0xa1, 0xc4, 0xfe]) {
+          const bytes = Buffer.from(wide ? [second, first & 0x4f] : [first, second])
+          const line = decodeOrNull(decoder, bytes)
+          if (line !== null && !/[\r\n",\ufeff\0]/.test(line)) texts.push(bytes)
+        }
+      }
+      const content = Buffer.concat([plain('x'), ...texts.flatMap((one) => [plain(','), one])])
+      const expected = decoder.decode(content).split(',')
+      for (const size of [4, 20, 1 << 20]) {
+        const [row] = cells(read(content, { fileEncoding: name }, size))
+        expect([name, row]).toEqual([name, expected])
+      }
+    }
+    expect(known).toBeGreaterThan(30)
   })
 
   it('refuses an encoding that is not known', () => {

@@ -24,6 +24,7 @@ describe('the dialect', () => {
       mergeRows: false,
       indexColumn: null,
       mergeColumns: [],
+      filter: null,
     }
     expect(readDialect({})).toEqual(defaults)
     expect(
@@ -86,7 +87,9 @@ describe('the dialect', () => {
     ['mergeColumns', {}],
     ['indexColumn', {}],
     ['hasHeader', false],
-    ['filterString', 'id == "x"'],
+    ['filterString', 'id = "x"'],
+    ['filterString', 5],
+    ['fileEncoding', 'utf-9'],
   ])('refuses %s %j by name', (key, value) => {
     const { code, message, hint } = failure({ [key]: value })
     expect(code).toBe('bad_setting')
