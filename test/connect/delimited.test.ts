@@ -67,7 +67,7 @@ function failure(action: () => unknown): { code: string; message: string } {
   throw new Error('it did not fail')
 }
 
-function decodeOrNull(decoder: TextDecoder, bytes: Uint8Array): string | null {
+function decodeOrNull(decoder: InstanceType<typeof TextDecoder>, bytes: Uint8Array): string | null {
   try {
     return decoder.decode(bytes)
   } catch {
@@ -344,7 +344,7 @@ describe('reading other encodings', () => {
     ].flatMap((some) => some.split(' '))
     let known = 0
     for (const name of names) {
-      let decoder: TextDecoder
+      let decoder: InstanceType<typeof TextDecoder>
       try {
         decoder = new TextDecoder(name, { fatal: true })
       } catch {

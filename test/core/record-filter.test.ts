@@ -300,16 +300,16 @@ const filterArbitrary = fc.letrec<{ any: Model }>((tie) => ({
     leaf,
     tie('any').map((inner) => ({
       text: `!( ${inner.text} )`,
-      holds: (cells) => !inner.holds(cells),
+      holds: (cells: Cells) => !inner.holds(cells),
     })),
     fc.tuple(tie('any'), tie('any')).map(([left, right]) => ({
       text: `(${left.text}) && (${right.text})`,
-      holds: (cells) => left.holds(cells) && right.holds(cells),
+      holds: (cells: Cells) => left.holds(cells) && right.holds(cells),
     })),
     // Without parentheses around the two: && binds closer than ||.
     fc.tuple(leaf, leaf, leaf, tie('any')).map(([first, second, third, fourth]) => ({
       text: `${first.text} || ${second.text}&&${third.text}||(${fourth.text})`,
-      holds: (cells) =>
+      holds: (cells: Cells) =>
         first.holds(cells) || (second.holds(cells) && third.holds(cells)) || fourth.holds(cells),
     })),
   ),
