@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { Server as TlsServer } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import { accountAggregationRoutes } from './api/account-aggregations.ts'
+import { accountRemovalRoutes } from './api/account-removal.ts'
 import { accountRoutes } from './api/accounts.ts'
 import { openAsks } from './api/ask-source.ts'
 import { assembleApi } from './api/assemble.ts'
@@ -209,6 +210,7 @@ function resourceRoutes(services: Services): Route[] {
     ...runRoutes(services),
     ...accountAggregationRoutes(services),
     ...accountRoutes(services),
+    ...accountRemovalRoutes(services),
   ]
 }
 

@@ -5,6 +5,7 @@ import type { Caller } from '../core/access.ts'
 import { RequestError } from '../core/errors.ts'
 import { fromWireId, toWireId } from '../core/id.ts'
 import { getAccount, listAccounts } from '../store/account-list.ts'
+import type { AccountRecord } from '../store/account-list.ts'
 import { findAccountSources } from '../store/account-sources.ts'
 import type { Database } from '../store/database.ts'
 import { accountText, AccountModel } from './account-model.ts'
@@ -84,14 +85,26 @@ async function readOne(
   reply: FastifyReply,
   call: Call,
 ): Promise<FastifyReply> {
-  const uuid = fromWireId((request.params as { readonly id: string }).id)
+  const { id: given } = request.params as { readonly id: string }
+  const account = await accountOf(db, call.caller, given)
+  const sources = await findAccountSources(db, [account.id])
+  const source = sources.get(account.id.slice(0, 12)) ?? null
+  return sendJson(reply, accountText(account, source, false))
+}
+
+/** The account of a path. Throws `forbidden` for one of a source that the caller may not see, and `not_found`. */
+export async function accountOf(
+  db: Database,
+  caller: Caller,
+  given: string,
+): Promise<AccountRecord> {
+  const uuid = fromWireId(given)
   if (uuid === null) throw noSuchAccount()
   const id = toWireId(uuid)
-  checkAccount(call.caller, id)
+  checkAccount(caller, id)
   const account = await getAccount(db, id)
   if (account === null) throw noSuchAccount()
-  const sources = await findAccountSources(db, [id])
-  return sendJson(reply, accountText(account, sources.get(id.slice(0, 12)) ?? null, false))
+  return account
 }
 
 /** The rule of source-access.ts for an id that begins with that of its source. */
@@ -102,7 +115,8 @@ function checkAccount(caller: Caller, id: string): void {
   throw new RequestError('forbidden', 'The client may not use the source of this account.')
 }
 
-function noSuchAccount(): RequestError {
+/** The error of an id that names no account. */
+export function noSuchAccount(): RequestError {
   return new RequestError('not_found', 'There is no account with this id.')
 }
 

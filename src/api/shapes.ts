@@ -21,6 +21,13 @@ export const GivenReference = Type.Object({
   name: Type.Optional(nullable(Type.String({ maxLength: 256 }))),
 })
 
+/** The task that works off a removal. */
+export const TaskResult = Type.Object({
+  type: Type.Literal('TASK_RESULT'),
+  id: Type.String(),
+  name: Type.Null(),
+})
+
 export const Instant = Type.String({ format: 'date-time' })
 
 /** A JSON Patch; core/json-patch.ts says what each operation needs. */

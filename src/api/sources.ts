@@ -13,7 +13,7 @@ import { defaultDelimitedSchema } from '../core/schema.ts'
 import type { Schema } from '../core/schema.ts'
 import { splitSecrets } from '../core/secret-keys.ts'
 import { givenThreshold, keptAttributes, newAttributes } from '../core/source-attributes.ts'
-import { removeSource } from '../run/remove-source.ts'
+import { removeSource } from '../run/removal.ts'
 import { recordAudit } from '../store/audit.ts'
 import type { Database, Queryable } from '../store/database.ts'
 import { insertSchema, listSchemaReferences } from '../store/schemas.ts'
@@ -31,7 +31,7 @@ import { CollectionQuery, queryFlag, queryText, readPage, sendTotal } from './co
 import { patchTypes } from './json-patch.ts'
 import { everyVersion } from './route.ts'
 import type { Call, Route } from './route.ts'
-import { PatchBody } from './shapes.ts'
+import { PatchBody, TaskResult } from './shapes.ts'
 import { requireSource } from './source-access.ts'
 import { SourceBody, sourceDraft } from './source-body.ts'
 import { maskWithoutSecret, patchSource, replaceSource } from './source-changes.ts'
@@ -66,7 +66,6 @@ const CreateQuery = Type.Object({
     Type.Boolean({ default: false, description: 'Makes a source of delimited files.' }),
   ),
 })
-const TaskResult = Type.Object({ type: Type.String(), id: Type.String(), name: Type.Null() })
 
 /** The routes of sources, under every prefix of ISC. */
 export function sourceRoutes(services: SourceServices): Route[] {
@@ -314,7 +313,7 @@ async function remove(
   call: Call,
 ): Promise<Static<typeof TaskResult>> {
   const source = await requireSource(db, call.caller, id)
-  const task = await removeSource(db, source.id, call.caller, call.trackingId)
+  const task = await removeSource(db, source.id, call)
   if (task.completed === null) wake()
   return { type: 'TASK_RESULT', id: task.id, name: null }
 }

@@ -5,7 +5,7 @@ import { RunError } from '../core/errors.ts'
 import type { Task, TaskMessage } from '../core/task.ts'
 import { recordFailedLoad } from '../store/apply.ts'
 import { recordAudit } from '../store/audit.ts'
-import { dropPartition, listDeletedWithPartition } from '../store/remove-accounts.ts'
+import { dropEmptyPartition, listDeletedWithPartition } from '../store/remove-accounts.ts'
 import type { Database } from '../store/database.ts'
 import { listSpoolFiles, takeEndedSpoolFiles } from '../store/runs.ts'
 import { dropOrphanTables } from '../store/staging.ts'
@@ -27,7 +27,7 @@ import {
   updateTask,
 } from '../store/tasks.ts'
 import { aggregate, type Progress } from './aggregate.ts'
-import { runRemoval } from './remove-source.ts'
+import { runRemoval } from './removal.ts'
 import type { RunServices } from './job.ts'
 import { CancelledError, LeaseLostError } from './load.ts'
 
@@ -164,7 +164,7 @@ async function runAttempt(
   claimed: { readonly task: Task; readonly lease: Lease },
   stopping: AbortSignal,
 ): Promise<void> {
-  const { db, log } = options
+  const { log } = options
   const { task, lease } = claimed
   const fields = { task: task.id, source: task.sourceId, attempt: lease.fence }
   const abort = new AbortController()
@@ -184,7 +184,7 @@ async function runAttempt(
   const beat = keepLease(options, lease, abort, progress)
   log('info', 'The run begins.', fields)
   try {
-    if (task.type === 'ACCOUNT_DELETION') await runRemoval(db, claimed, abort.signal)
+    if (task.type === 'ACCOUNT_DELETION') await runRemoval(options, claimed, abort.signal)
     else await aggregate(options, claimed, abort.signal, progress)
     log('info', 'The run has ended.', fields)
   } catch (error) {
@@ -368,7 +368,7 @@ async function sweep(options: WorkerOptions): Promise<void> {
     log('warn', 'A lost run was ended.', { task: lost.id, reason: lost.reason })
   }
   await dropEndedLeases(db)
-  for (const sourceId of await listDeletedWithPartition(db)) await dropPartition(db, sourceId)
+  for (const sourceId of await listDeletedWithPartition(db)) await dropEmptyPartition(db, sourceId)
   await cleanUp(options)
 }
 

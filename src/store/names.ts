@@ -26,11 +26,26 @@ export function dirtyName(runNumber: number): string {
   return `dirty_${runNumber}`
 }
 
-/** The account ids of a source as a range: `low` included, `high` excluded. Ids are written as uuids. */
-export function accountRange(sourceId: string): { readonly low: string; readonly high: string } {
+/** Account ids from `low`, included, to `high`, excluded; written as uuids. */
+export interface IdRange {
+  readonly low: string
+  readonly high: string
+}
+
+/** The account ids of a source. */
+export function accountRange(sourceId: string): IdRange {
   const prefix = sourceId.slice(0, 12)
   const next = (BigInt(`0x${prefix}`) + 1n).toString(16).padStart(12, '0')
-  const uuid = (text: string): string =>
-    `${text.slice(0, 8)}-${text.slice(8, 12)}-0000-0000-000000000000`
   return { low: uuid(prefix), high: uuid(next) }
+}
+
+/** The range of one account, by its wire id. No account has the last id there is: see the ids of sources. */
+export function singleRange(accountId: string): IdRange {
+  const next = (BigInt(`0x${accountId}`) + 1n).toString(16).padStart(32, '0')
+  return { low: uuid(accountId), high: uuid(next) }
+}
+
+function uuid(digits: string): string {
+  const hex = digits.padEnd(32, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`
 }

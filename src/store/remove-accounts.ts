@@ -1,18 +1,18 @@
-// Removes all accounts of a source: set-wise, into history, inside the caller's transaction.
+// Removes accounts set-wise, into history, inside the caller's transaction.
+import { fromWireId } from '../core/id.ts'
 import type { Database, Queryable } from './database.ts'
-import { accountRange, partitionName, quoteName } from './names.ts'
+import { accountRange, type IdRange, partitionName, quoteName } from './names.ts'
 
 /**
- * Moves every account and link of a source into history, closed by the run `runNumber`, and gives the number of accounts.
- * The caller holds the lock of the source. The rows are deleted and the table stays: truncating or dropping it here
- * would need a lock on all of `account`, for which every reader of any source would wait until this commits.
+ * Moves every account and link of a range of ids into history, closed by the run `runNumber`, and gives the number of
+ * accounts. The caller holds the lock of the source. The rows are deleted and the table stays: truncating or dropping it
+ * here would need a lock on all of `account`, for which every reader of any source would wait until this commits.
  */
-export async function removeAllAccounts(
+export async function removeAccountsIn(
   tx: Queryable,
-  sourceId: string,
+  { low, high }: IdRange,
   runNumber: number,
 ): Promise<number> {
-  const { low, high } = accountRange(sourceId)
   const values = [low, high, runNumber]
   const { rowCount } = await tx.query(
     `insert into account_history (id, opened_run, closed_run, removed, created_run, disabled, locked,
@@ -42,16 +42,45 @@ export async function removeAllAccounts(
 }
 
 /**
- * Drops the table of a deleted source. It waits only this long for its turn, because readers of all sources wait behind
- * it; where it does not get one, the empty table stays and harms nobody. False when it stayed.
+ * Writes what a source is after accounts were removed from it: how many are left, and that plans made before are stale.
+ * Once it is empty nothing is known of fingerprints any more.
  */
-export async function dropPartition(db: Database, sourceId: string): Promise<boolean> {
+export async function recordRemoval(
+  tx: Queryable,
+  sourceId: string,
+  removed: number,
+): Promise<void> {
+  await tx.query(
+    `update source set accounts = accounts - $2::bigint, accounts_version = accounts_version + 1,
+       loaded_seed = case when accounts > $2::bigint then loaded_seed end
+     where id = $1::uuid`,
+    [fromWireId(sourceId), removed],
+  )
+}
+
+/**
+ * Drops the table of a source without accounts, so that its space is free and the next load is a first one. It waits only
+ * this long for its turn, because readers of all sources wait behind it; where it does not get one, the empty table stays
+ * and harms nobody. False when it stayed.
+ */
+export async function dropEmptyPartition(db: Database, sourceId: string): Promise<boolean> {
+  const table = quoteName(partitionName(sourceId))
+  const { low, high } = accountRange(sourceId)
   try {
-    await db.transaction(async (tx) => {
+    return await db.transaction(async (tx) => {
       await tx.query(`set local lock_timeout = '200ms'`)
-      await tx.query(`drop table if exists ${quoteName(partitionName(sourceId))}`)
+      // Under the lock that every writer of accounts takes first: a run may have filled the table since.
+      await tx.query('select from source where id = $1::uuid for no key update', [
+        fromWireId(sourceId),
+      ])
+      const { rows } = await tx.query<{ filled: boolean }>(
+        'select exists (select from account where id >= $1::uuid and id < $2::uuid) as filled',
+        [low, high],
+      )
+      if (rows[0]?.filled !== false) return false
+      await tx.query(`drop table if exists ${table}`)
+      return true
     })
-    return true
   } catch (error) {
     // 55P03: no lock in time. 40P01: another transaction waited for us.
     const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
