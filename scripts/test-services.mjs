@@ -1,4 +1,4 @@
-// `npm run test:services`: the readers against real LDAP and SQL servers, which the tests start on loopback ports. Packages
+// `npm run test:services`: what needs servers, a browser, small disks and wrong clocks. The tests start servers on loopback ports. Packages
 // of Debian that are missing are installed when this runs as root; otherwise it says which. Arguments go to vitest.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -13,6 +13,7 @@ const packages = [
   ['ldap-utils', 'ldapsearch'],
   ['mariadb-server', 'mariadbd'],
   ['openssl', 'openssl'],
+  ['faketime', 'faketime'],
 ]
 const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/usr/local/sbin', '/sbin']
 
