@@ -16,6 +16,8 @@ import { openLog, plainLines } from './api/logging.ts'
 import type { Logger } from './api/logging.ts'
 import { probeRoutes } from './api/probes.ts'
 import type { Route } from './api/route.ts'
+import type { ApiWatch } from './api/watch.ts'
+import { schemaTemplateRoutes } from './api/schema-templates.ts'
 import { schemaRoutes } from './api/schemas.ts'
 import { settingsRoutes } from './api/settings.ts'
 import { runRoutes } from './api/runs.ts'
@@ -30,6 +32,8 @@ import type { Config } from './config.ts'
 import { loadPackage } from './connect/registry.ts'
 import type { ConnectorDescription } from './core/description.ts'
 import { RunError } from './core/errors.ts'
+import { openObservation } from './observation.ts'
+import type { Observation } from './observation.ts'
 import type { SystemServices } from './run/ask-system.ts'
 import type { RunServices } from './run/job.ts'
 import { lockSpool, openSpool } from './run/spool.ts'
@@ -49,6 +53,8 @@ import { loadSigningKeys } from './store/signing-keys.ts'
 export interface App {
   /** Where it listens, without a slash at the end. */
   readonly url: string
+  /** Where health and metrics are when they have a port of their own. */
+  readonly managementUrl: string | null
   readonly log: Logger
   /** The first client; its secret only when it was drawn now, to be shown once. */
   readonly bootstrap: Bootstrap
@@ -75,6 +81,7 @@ interface Services {
   /** The connectors of others. */
   readonly descriptions: readonly ConnectorDescription[]
   readonly wake: () => void
+  readonly watch: ApiWatch
   readonly onStep: RunServices['onStep']
 }
 
@@ -101,13 +108,13 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   }
   try {
     const onStep = options.onStep ?? (() => undefined)
-    const { url, bootstrap, drain } = await start(config, log, undo, onStep)
+    const { drain, ...started } = await start(config, log, undo, onStep)
     let closed: Promise<void> | undefined
     const close = (): Promise<void> => {
       drain()
       return (closed ??= unwind())
     }
-    return { url, log, bootstrap, drain, close }
+    return { ...started, log, drain, close }
   } catch (error) {
     await unwind()
     throw error
@@ -119,11 +126,14 @@ async function start(
   log: Logger,
   undo: Undo[],
   onStep: RunServices['onStep'],
-): Promise<Pick<App, 'url' | 'bootstrap' | 'drain'>> {
+): Promise<Pick<App, 'url' | 'managementUrl' | 'bootstrap' | 'drain'>> {
   const tls = config.tls && readCertificate(config.tls)
   const key = parseMasterKey(await masterKey(config))
-  const db = await openStore(config, log, undo)
-  await migrate(db)
+  const version = await ownVersion()
+  const watch = await openObservation(config, log, version)
+  undo.push(() => watch.close())
+  const { db, folders } = await openStore(config, log, undo, watch)
+  const { version: schemaVersion } = await migrate(db)
   await verifyMasterKey(db, key)
   const keys = await loadSigningKeys(db, key)
   const bootstrap = await ensureBootstrapClient(db, config.client)
@@ -157,9 +167,12 @@ async function start(
     leaseSeconds: config.leaseSeconds,
     concurrency: config.concurrentRuns,
     log: (level, message, fields) => log[level](fields ?? {}, message),
+    watch: watch.run,
   })
   const stopWorker = once(() => worker.stop())
   undo.push(stopWorker)
+  const { sinceTurnMs } = worker
+  undo.push(watch.look({ db, schemaVersion, spool, folders, sinceTurnMs }))
   const services: Services = {
     config,
     db,
@@ -168,6 +181,7 @@ async function start(
     system,
     descriptions,
     wake: () => worker.wake(),
+    watch: watch.api,
     onStep,
   }
   let url = ''
@@ -177,8 +191,11 @@ async function start(
     deploymentId: await deploymentId(db),
     settings: { ...config, tls },
     log,
-    version: await ownVersion(),
+    version,
     baseUrl: () => url,
+    pages: watch.pages,
+    isStuck: () => watch.isStuck(),
+    watch: watch.api,
     routes: resourceRoutes(services),
   })
   // Runs stop while the last calls finish: both may take seconds.
@@ -188,18 +205,20 @@ async function start(
     undo.push(async () => stopRenewal())
   }
   url = await listen(api.app, config)
-  return { url, bootstrap, drain: () => api.drain() }
+  watch.started(() => api.isDraining())
+  return { url, managementUrl: watch.managementUrl, bootstrap, drain: () => api.drain() }
 }
 
 /** The routes of all resources but clients and audit, which belong to the API itself. */
 function resourceRoutes(services: Services): Route[] {
-  const { config, db, descriptions, spool, system, wake, onStep } = services
+  const { config, db, descriptions, spool, system, wake, watch, onStep } = services
   const { maxUploadBytes, org } = config
   const ask = openAsks({ db, system })
   return [
     ...sourceRoutes(services),
-    ...loadAccountsRoutes({ db, spool, wake, onStep, maxUploadBytes, descriptions }),
+    ...loadAccountsRoutes({ db, spool, wake, watch, onStep, maxUploadBytes, descriptions }),
     ...schemaRoutes(services),
+    ...schemaTemplateRoutes({ db, spool }),
     ...correlationConfigRoutes(services),
     ...settingsRoutes(services),
     ...sourceStateRoutes(services),
@@ -226,23 +245,35 @@ async function describeConnectors(
   }
 }
 
-async function openStore(config: Config, log: Logger, undo: Undo[]): Promise<Database> {
-  const onError = (error: Error) => log.warn({ err: error }, 'a database connection was lost')
+/** Opens the database, and tells the folders whose disks fill up while it works. */
+async function openStore(
+  config: Config,
+  log: Logger,
+  undo: Undo[],
+  watch: Observation,
+): Promise<{ readonly db: Database; readonly folders: Readonly<Record<string, string>> }> {
+  const onError = (error: Error) => {
+    watch.connectionLost()
+    log.warn({ err: error }, 'a database connection was lost')
+  }
   if (config.databaseUrl !== undefined) {
     const db = openDatabase({ connectionString: config.databaseUrl }, onError)
     undo.push(() => db.close())
     await waitForDatabase(db, log)
-    return db
+    return { db, folders: { spool: config.spoolDir } }
   }
   const embedded = await startEmbedded({
     dataDir: config.dataDir,
     log: (level, message, fields) => log[level](fields ?? {}, message),
-    onCrash: () => log.error('the embedded database ended by itself and is started again'),
+    onCrash: () => {
+      watch.databaseRestarted()
+      log.error('the embedded database ended by itself and is started again')
+    },
   })
   undo.push(() => embedded.stop())
   const db = openDatabase(embedded.settings, onError)
   undo.push(() => db.close())
-  return db
+  return { db, folders: { spool: config.spoolDir, database: embedded.home } }
 }
 
 async function waitForDatabase(db: Database, log: Logger): Promise<void> {

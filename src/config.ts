@@ -11,6 +11,11 @@ export interface Config {
   readonly host: string
   /** MUSTER_PORT: the port that the server listens on; 8080 unless set, 0 for any free one. */
   readonly port: number
+  /**
+   * MUSTER_MANAGEMENT_PORT and MUSTER_MANAGEMENT_HOST: where health and metrics are served, and then only there; undefined
+   * serves them on the port of the API.
+   */
+  readonly management: { readonly host: string; readonly port: number } | undefined
   /** MUSTER_DATA_DIR: the folder of the embedded database, its key and the spool; ./muster-data unless set. */
   readonly dataDir: string
   /** DATABASE_URL: a PostgreSQL 15 or later to use instead of the embedded one. */
@@ -37,6 +42,8 @@ export interface Config {
   readonly spoolDir: string
   /** MUSTER_SPOOL_SHARED: the spool folder is the same for all nodes, so any of them may collect an upload. */
   readonly spoolShared: boolean
+  /** MUSTER_MIN_FREE_BYTES: with less free disk the process is not ready; 256 MiB unless set, 0 is never. */
+  readonly minFreeBytes: number
   /** MUSTER_LOG_LEVEL: the least severe level that is logged; info unless set. */
   readonly logLevel: LogLevel
   /** MUSTER_LEASE_SECONDS: how long a node may be silent before another takes over its runs; 15 unless set, at most 30. */
@@ -79,6 +86,8 @@ const secretNames = ['MUSTER_KEY', 'DATABASE_URL', 'MUSTER_CLIENT_SECRET'] as co
 const plainNames = [
   'MUSTER_HOST',
   'MUSTER_PORT',
+  'MUSTER_MANAGEMENT_HOST',
+  'MUSTER_MANAGEMENT_PORT',
   'MUSTER_DATA_DIR',
   'MUSTER_TLS_CERT',
   'MUSTER_TLS_KEY',
@@ -91,6 +100,7 @@ const plainNames = [
   'MUSTER_MAX_UPLOAD_BYTES',
   'MUSTER_SPOOL_DIR',
   'MUSTER_SPOOL_SHARED',
+  'MUSTER_MIN_FREE_BYTES',
   'MUSTER_LOG_LEVEL',
   'MUSTER_LEASE_SECONDS',
   'MUSTER_CONCURRENT_RUNS',
@@ -116,6 +126,7 @@ export function readConfig(env: Environment): Config {
   const config: Config = {
     host: text(env, 'MUSTER_HOST') ?? '127.0.0.1',
     port: integer(env, 'MUSTER_PORT', 8080, 0, 65_535),
+    management: management(env),
     dataDir,
     databaseUrl: databaseUrl(env),
     key: key(env),
@@ -129,6 +140,7 @@ export function readConfig(env: Environment): Config {
     maxUploadBytes: integer(env, 'MUSTER_MAX_UPLOAD_BYTES', 4 * 2 ** 30, 1, 2 ** 50),
     spoolDir: spoolDir === undefined ? join(dataDir, 'spool') : resolve(spoolDir),
     spoolShared: yesNo(env, 'MUSTER_SPOOL_SHARED'),
+    minFreeBytes: integer(env, 'MUSTER_MIN_FREE_BYTES', 256 * 2 ** 20, 0, 2 ** 50),
     logLevel: choice(env, 'MUSTER_LOG_LEVEL', logLevels, 'info'),
     leaseSeconds: integer(env, 'MUSTER_LEASE_SECONDS', 15, 3, 30),
     concurrentRuns: integer(env, 'MUSTER_CONCURRENT_RUNS', 2, 1, 16),
@@ -212,6 +224,14 @@ function yesNo(env: Environment, name: Name): boolean {
   const meaning = truths[value]
   if (meaning !== undefined) return meaning
   throw new ConfigError(`${name} is "${value}", which is neither yes nor no.`, 'Set true or false.')
+}
+
+function management(env: Environment): Config['management'] {
+  if (text(env, 'MUSTER_MANAGEMENT_PORT') === undefined) return undefined
+  return {
+    host: text(env, 'MUSTER_MANAGEMENT_HOST') ?? '127.0.0.1',
+    port: integer(env, 'MUSTER_MANAGEMENT_PORT', 0, 0, 65_535),
+  }
 }
 
 const truths: Readonly<Record<string, boolean | undefined>> = {
@@ -380,6 +400,9 @@ function warnings(env: Environment): string[] {
   }
   if (yesNo(env, 'MUSTER_SPOOL_SHARED') && secret(env, 'DATABASE_URL') === undefined) {
     found.push('MUSTER_SPOOL_SHARED has no effect without DATABASE_URL.')
+  }
+  if (text(env, 'MUSTER_MANAGEMENT_HOST') !== undefined && management(env) === undefined) {
+    found.push('MUSTER_MANAGEMENT_HOST has no effect without MUSTER_MANAGEMENT_PORT.')
   }
   return found
 }

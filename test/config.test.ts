@@ -28,6 +28,7 @@ describe('the settings', () => {
     expect(readConfig({})).toEqual({
       host: '127.0.0.1',
       port: 8080,
+      management: undefined,
       dataDir: resolve('muster-data'),
       databaseUrl: undefined,
       key: undefined,
@@ -41,6 +42,7 @@ describe('the settings', () => {
       maxUploadBytes: 4 * 2 ** 30,
       spoolDir: resolve('muster-data', 'spool'),
       spoolShared: false,
+      minFreeBytes: 256 * 2 ** 20,
       logLevel: 'info',
       leaseSeconds: 15,
       concurrentRuns: 2,
@@ -56,6 +58,8 @@ describe('the settings', () => {
     const config = readConfig({
       MUSTER_HOST: '0.0.0.0',
       MUSTER_PORT: '0',
+      MUSTER_MANAGEMENT_HOST: '0.0.0.0',
+      MUSTER_MANAGEMENT_PORT: '9000',
       MUSTER_DATA_DIR: '/data',
       MUSTER_KEY: key,
       MUSTER_TLS_CERT: certFile,
@@ -71,6 +75,7 @@ describe('the settings', () => {
       MUSTER_MAX_UPLOAD_BYTES: '1048576',
       MUSTER_SPOOL_DIR: '/spool',
       MUSTER_SPOOL_SHARED: 'yes',
+      MUSTER_MIN_FREE_BYTES: '0',
       MUSTER_LOG_LEVEL: 'DEBUG',
       MUSTER_LEASE_SECONDS: '30',
       MUSTER_CONCURRENT_RUNS: '3',
@@ -80,6 +85,7 @@ describe('the settings', () => {
     expect(config).toEqual({
       host: '0.0.0.0',
       port: 0,
+      management: { host: '0.0.0.0', port: 9000 },
       dataDir: '/data',
       databaseUrl: url,
       key,
@@ -93,6 +99,7 @@ describe('the settings', () => {
       maxUploadBytes: 1_048_576,
       spoolDir: '/spool',
       spoolShared: true,
+      minFreeBytes: 0,
       logLevel: 'debug',
       leaseSeconds: 30,
       concurrentRuns: 3,

@@ -11,8 +11,9 @@ import { openAuth } from './auth.ts'
 import { clientRoutes } from './clients.ts'
 import { RetryLater } from './errors.ts'
 import { countGuesses } from './guesses.ts'
-import { registerHealth } from './health.ts'
+import type { PageParts } from './health.ts'
 import type { Logger } from './logging.ts'
+import { registerPages } from './management.ts'
 import { registerOauth } from './oauth.ts'
 import { registerDocs } from './openapi.ts'
 import { personalTokenRoutes } from './personal-tokens.ts'
@@ -21,6 +22,7 @@ import { createServer } from './server.ts'
 import type { ServerSettings } from './server.ts'
 import { registerRoutes } from './versions.ts'
 import type { Gate } from './versions.ts'
+import type { ApiWatch } from './watch.ts'
 
 export interface ApiSettings extends ServerSettings {
   /** Requests that a client may make in ten seconds to one version of the API; 0 means any number. */
@@ -38,6 +40,11 @@ export interface ApiParts {
   /** The version of Muster, for the document. */
   readonly version: string
   readonly baseUrl: () => string
+  /** What health and metrics tell; null where another port serves them. */
+  readonly pages: Pick<PageParts, 'readiness' | 'metrics'> | null
+  /** True while the database swallows statements. */
+  readonly isStuck: () => boolean
+  readonly watch: ApiWatch
   /** All routes but those of clients and audit, which are part of this. */
   readonly routes: readonly Route[]
 }
@@ -45,6 +52,8 @@ export interface ApiParts {
 /** The API before it listens. */
 export interface Api {
   readonly app: FastifyInstance
+  /** True after `drain`. */
+  readonly isDraining: () => boolean
   /** From now on readiness says no and every answer ends its connection. */
   drain(): void
 }
@@ -80,6 +89,8 @@ export async function assembleApi(parts: ApiParts): Promise<Api> {
     settings: parts.settings,
     log,
     isDraining,
+    isStuck: parts.isStuck,
+    watch: parts.watch,
     onDenied: (call, reason, request) =>
       auditQuietly({ ...denied(request, reason), caller: call.caller }),
   })
@@ -90,7 +101,10 @@ export async function assembleApi(parts: ApiParts): Promise<Api> {
   ]
   const routes = [...own, ...parts.routes]
   await registerDocs(app, parts.version, routes)
-  registerHealth(app, { db, isDraining })
+  if (parts.pages !== null) {
+    const stage = () => (draining ? 'draining' : 'started')
+    registerPages(app, { ...parts.pages, stage })
+  }
   await registerOauth(app, {
     auth,
     findClient: (id) => getClient(db, id),
@@ -100,7 +114,7 @@ export async function assembleApi(parts: ApiParts): Promise<Api> {
   })
   const admit = await openAdmission(app, parts.settings.rateLimit)
   await registerRoutes(app, routes, { authenticate: auth.authenticate, admit })
-  return { app, drain: () => void (draining = true) }
+  return { app, isDraining, drain: () => void (draining = true) }
 }
 
 function denied(request: FastifyRequest, reason: string): Omit<AuditEntry, 'caller'> {

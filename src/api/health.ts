@@ -1,68 +1,68 @@
-// /health: whether the process lives, may get requests, and has started. No token, no rate limit.
-import type { FastifyInstance } from 'fastify'
-import type { Queryable } from '../store/database.ts'
-import { refuseOtherMethods } from './versions.ts'
+// /health and /metrics: what an orchestrator and a collector ask for. No token, no rate limit; nothing on them is a secret.
+import type { HealthCheck, Readiness } from './readiness.ts'
 
-export interface HealthParts {
-  readonly db: Queryable
-  readonly isDraining: () => boolean
+/** How far the process is: before `started` nothing is served, while `draining` nothing new is taken. */
+export type Stage = 'starting' | 'started' | 'draining'
+
+/** What the pages tell. */
+export interface PageParts {
+  readonly stage: () => Stage
+  /** Null until there is something to check. */
+  readonly readiness: () => Readiness | null
+  /** The metrics in the text format of Prometheus, with its media type. */
+  readonly metrics: () => Promise<{ readonly type: string; readonly text: string }>
 }
 
-interface HealthCheck {
-  readonly name: string
-  readonly status: 'UP' | 'DOWN'
-  readonly detail?: string
+/** An answer that is ready to be sent. */
+export interface Page {
+  readonly status: number
+  readonly type: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly text: string
 }
 
-/** A database that takes longer than this to say one word is no help to a request. */
-const databasePatienceMs = 2_000
+/** The paths of the pages; all of them take GET and HEAD. */
+export const pagePaths = ['/health/live', '/health/ready', '/health/started', '/metrics'] as const
+export type PagePath = (typeof pagePaths)[number]
 
-/** Registers the three endpoints. */
-export function registerHealth(app: FastifyInstance, parts: HealthParts): void {
-  const config = { always: true }
-  app.get('/health/live', { config }, async () => answer([]))
-  app.get('/health/ready', { config }, async (_request, reply) => {
-    const checks = [await checkDatabase(parts.db), checkDrain(parts.isDraining())]
-    const body = answer(checks)
-    if (body.status === 'DOWN') reply.code(503).header('retry-after', '5')
-    return body
-  })
-  // What listens has started: migrations and keys come before the first connection is taken.
-  app.get('/health/started', { config }, async () => answer([]))
-  const paths = ['/health/live', '/health/ready', '/health/started']
-  refuseOtherMethods(app, new Map(paths.map((path) => [path, new Set(['GET'])])))
-}
-
-function answer(checks: readonly HealthCheck[]): {
-  status: 'UP' | 'DOWN'
-  checks: readonly HealthCheck[]
-} {
-  return { status: checks.every((check) => check.status === 'UP') ? 'UP' : 'DOWN', checks }
-}
-
-async function checkDatabase(db: Queryable): Promise<HealthCheck> {
-  const timer = new AbortController()
-  const late = new Promise<'late'>((resolve) => {
-    const timeout = setTimeout(() => resolve('late'), databasePatienceMs)
-    timer.signal.addEventListener('abort', () => clearTimeout(timeout))
-  })
-  try {
-    const first = await Promise.race([db.query('select 1'), late])
-    if (first === 'late') return down('It does not answer in time.')
-    return { name: 'database', status: 'UP' }
-  } catch {
-    // What is wrong exactly is for the log; this page is open to everybody.
-    return down('It does not answer.')
-  } finally {
-    timer.abort()
+/** Gives a page. It never throws and never waits longer than a few seconds, whatever the database does. */
+export async function readPage(path: PagePath, parts: PageParts): Promise<Page> {
+  switch (path) {
+    case '/health/live':
+      // Looks at nothing: a process whose database is away is not helped by a restart.
+      return health([])
+    case '/health/started':
+      return health([checkStart(parts.stage())])
+    case '/health/ready':
+      return health([
+        ...((await parts.readiness()?.check()) ?? [checkStart('starting')]),
+        checkDrain(parts.stage()),
+      ])
+    case '/metrics': {
+      const { type, text } = await parts.metrics()
+      return { status: 200, type, headers: {}, text }
+    }
+    default:
+      return path satisfies never
   }
 }
 
-function down(detail: string): HealthCheck {
-  return { name: 'database', status: 'DOWN', detail }
+function health(checks: readonly HealthCheck[]): Page {
+  const up = checks.every((check) => check.status === 'UP')
+  return {
+    status: up ? 200 : 503,
+    type: 'application/json; charset=utf-8',
+    headers: up ? {} : { 'retry-after': '5' },
+    text: JSON.stringify({ status: up ? 'UP' : 'DOWN', checks }),
+  }
 }
 
-function checkDrain(draining: boolean): HealthCheck {
-  if (!draining) return { name: 'accepting', status: 'UP' }
+function checkStart(stage: Stage): HealthCheck {
+  if (stage !== 'starting') return { name: 'started', status: 'UP' }
+  return { name: 'started', status: 'DOWN', detail: 'The start is under way.' }
+}
+
+function checkDrain(stage: Stage): HealthCheck {
+  if (stage !== 'draining') return { name: 'accepting', status: 'UP' }
   return { name: 'accepting', status: 'DOWN', detail: 'This server is stopping.' }
 }

@@ -13,7 +13,9 @@ import { checkUpload } from '../run/check-upload.ts'
 import type { Spool } from '../run/spool.ts'
 import { tooLarge } from '../run/spool.ts'
 import { submitAggregation } from '../run/submit.ts'
+import type { Submitted } from '../run/submit.ts'
 import type { Database } from '../store/database.ts'
+import { recognise } from './errors.ts'
 import type { LoadAccountsTask } from './load-accounts-model.ts'
 import { loadAccountsTask, toLoadAccountsTask } from './load-accounts-model.ts'
 import type { Form } from './multipart.ts'
@@ -24,6 +26,7 @@ import type { Call, Route } from './route.ts'
 import { allButV3 } from './route.ts'
 import { requireSource } from './source-access.ts'
 import { requireDelta } from './source-state.ts'
+import type { ApiWatch } from './watch.ts'
 
 /** What the endpoint works with. */
 export interface LoadAccountsServices {
@@ -33,6 +36,8 @@ export interface LoadAccountsServices {
   readonly maxUploadBytes: number
   /** Tells the workers of this process that there is a task. */
   readonly wake: () => void
+  /** Told of every upload and of the task that it makes. */
+  readonly watch?: ApiWatch
   /** The connectors of packages. */
   readonly descriptions: readonly ConnectorDescription[]
   /** Called when the upload is stored and when its task is written; a test ends the process there. */
@@ -73,9 +78,35 @@ export function loadAccountsRoutes(services: LoadAccountsServices): Route[] {
       streams: true,
       status: 202,
       response: loadAccountsTask,
-      handle: (request, reply, call) => loadAccounts(services, request, reply, call),
+      handle: (request, reply, call) => watched(services, request, reply, call),
     },
   ]
+}
+
+/** Takes the upload and tells what became of it; of an error only the code, for there are few of these. */
+async function watched(
+  services: LoadAccountsServices,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  call: Call,
+): Promise<LoadAccountsTask> {
+  const { watch } = services
+  const uploaded = await loadAccounts(services, request, reply, call).catch((error: unknown) => {
+    watch?.upload(recognise(error).code, 0)
+    throw error
+  })
+  const { kind, task } = uploaded
+  watch?.upload(kind, uploaded.bytes)
+  if (kind === 'conflict') {
+    throw new RequestError('conflict', busyMessage, {
+      hint: `The running aggregation is task ${task.id}.`,
+    })
+  }
+  if (kind === 'accepted') {
+    watch?.submitted(call.trackingId, task.id)
+    services.wake()
+  }
+  return toLoadAccountsTask(task)
 }
 
 async function loadAccounts(
@@ -83,7 +114,7 @@ async function loadAccounts(
   request: FastifyRequest,
   reply: FastifyReply,
   call: Call,
-): Promise<LoadAccountsTask> {
+): Promise<Submitted & { readonly bytes: number }> {
   // All that can be known without the body is checked before it: nobody uploads a gigabyte to be told 404.
   const { id } = request.params as { readonly id: string }
   const source = await requireSource(services.db, call.caller, id)
@@ -95,16 +126,10 @@ async function loadAccounts(
   })
   await services.onStep?.('stored')
   const strict = prefersStrict(request)
-  const { kind, task } = await submit(services, source, call.caller, form, strict)
+  const submitted = await submit(services, source, call.caller, form, strict)
   await services.onStep?.('submitted')
   if (strict) reply.header('preference-applied', 'handling=strict')
-  if (kind === 'conflict') {
-    throw new RequestError('conflict', busyMessage, {
-      hint: `The running aggregation is task ${task.id}.`,
-    })
-  }
-  if (kind === 'accepted') services.wake()
-  return toLoadAccountsTask(task)
+  return { ...submitted, bytes: form.file?.bytes ?? 0 }
 }
 
 /** Submits the run. A file that no run was made for is removed. */
@@ -194,7 +219,7 @@ function mediaType(
 
 function unsupported(message: string): RequestError {
   return new RequestError('unsupported_media_type', message, {
-    hint: `Send ${multipart} without a content encoding; for a source without files also ${urlencoded} or ${json}.`,
+    hint: `Send ${multipart} without a content encoding (the file itself may be gzip); for a source without files also ${urlencoded} or ${json}.`,
   })
 }
 

@@ -13,6 +13,7 @@ import { continueWhenRead, endUnreadBody, limitParsedBody } from './framing.ts'
 import { redactUrl } from './logging.ts'
 import type { Logger } from './logging.ts'
 import type { Call } from './route.ts'
+import type { ApiWatch } from './watch.ts'
 import { compileValidator } from './validation.ts'
 
 declare module 'fastify' {
@@ -54,6 +55,9 @@ export interface ServerParts {
   readonly onDenied: DenialListener
   /** True from the first signal to stop until the end. */
   readonly isDraining: () => boolean
+  /** True while the database swallows statements: calls are refused then, or they would wait for as long as it does. */
+  readonly isStuck: () => boolean
+  readonly watch: ApiWatch
 }
 
 /** The names of the response headers that carry the tracking id; the first is what ISC sends. */
@@ -180,13 +184,18 @@ function helmetOptions(tls: boolean): object {
 function addHooks(app: FastifyInstance, parts: ServerParts): void {
   app.addHook('onRequest', async (request, reply) => {
     setTracking(request, reply)
+    watchCall(parts.watch, request, reply)
     if (hasDotSegment(request.url)) {
       throw new RequestError('bad_request', 'The path holds the segment "." or "..".')
     }
-    if (parts.isDraining() && request.routeOptions.config.always !== true) {
+    if (request.routeOptions.config.always === true) return
+    if (parts.isDraining()) {
       throw new RequestError('unavailable', 'This server is stopping.', {
         hint: 'Send the request again: another server or the next start answers it.',
       })
+    }
+    if (parts.isStuck()) {
+      throw new RequestError('unavailable', 'The database does not answer.')
     }
   })
   const { parsedBodyMs } = parts.settings.patience ?? usualPatience
@@ -213,6 +222,24 @@ function addHooks(app: FastifyInstance, parts: ServerParts): void {
       'request',
     )
   })
+}
+
+/** Health and metrics are asked for all day and would drown what they tell of. */
+function watchCall(watch: ApiWatch, request: FastifyRequest, reply: FastifyReply): void {
+  if (request.routeOptions.config.always === true) return
+  const { method, id: trackingId, headers } = request
+  const [path = ''] = request.url.split('?', 1)
+  const end = watch.begin({
+    trackingId,
+    method,
+    route: request.routeOptions.url ?? null,
+    path,
+    headers,
+  })
+  // It comes also when the client goes in the middle, which `onResponse` does not.
+  reply.raw.once('close', () =>
+    end(reply.raw.writableFinished ? reply.statusCode : null, reply.elapsedTime / 1000),
+  )
 }
 
 function setTracking(request: FastifyRequest, reply: FastifyReply): void {

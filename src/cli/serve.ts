@@ -73,14 +73,16 @@ function readable(error: unknown): unknown {
 }
 
 /** URLs and, when they were drawn just now, credentials. On stderr: stdout is the log, which is kept and shipped. */
-function showBanner({ url, bootstrap }: App): void {
+function showBanner({ url, managementUrl, bootstrap }: App): void {
+  const health = managementUrl ?? url
   const lines = [
     '',
     'Muster is ready.',
     '',
     `  API     ${url}/v2025`,
     `  Docs    ${url}/docs`,
-    `  Health  ${url}/health/ready`,
+    `  Health  ${health}/health/ready`,
+    `  Metrics ${health}/metrics`,
     '',
   ]
   if (bootstrap.clientSecret !== null) {

@@ -19,6 +19,7 @@ import { AttemptError, CancelledError, type Finish, LeaseLostError, type Load } 
 import { startPhases, type Phases } from './phases.ts'
 import { keepRead, wholeRead } from './read-system.ts'
 import { loadStaged } from './staged-load.ts'
+import type { AttemptWatch } from './watch.ts'
 
 /** What the heartbeat shows of an attempt. */
 export interface Progress {
@@ -34,6 +35,7 @@ export async function aggregate(
   claimed: { readonly task: Task; readonly lease: Lease },
   signal: AbortSignal,
   progress: Progress,
+  watch: AttemptWatch,
 ): Promise<void> {
   await services.onStep('claimed')
   // Cancelled between two attempts, when nobody was there to stop.
@@ -44,7 +46,10 @@ export async function aggregate(
     await nameBackend(connection, claimed.task.number)
     await endOtherBackends(connection, claimed.task.number)
     await clearRejects(connection, claimed.task.id)
-    const phases = startPhases((name) => (progress.phase = name))
+    const phases = startPhases((name) => {
+      progress.phase = name
+      watch.phase(name)
+    })
     const job = await openJob(services, claimed, connection, signal, (read) => {
       phases.begin('Reading')
       progress.read = read
@@ -57,7 +62,7 @@ export async function aggregate(
       () => services.onStep('staging'),
     )
     progress.read = collecting.progress
-    progress.totalBytes = job.run.spoolBytes ?? 0
+    progress.totalBytes = job.bytes
     let load: Load | null = null
     try {
       phases.begin('Collecting')
@@ -66,10 +71,10 @@ export async function aggregate(
       await updateTask(services.db, job.lease, { state: 'planned' })
       await services.onStep('planned')
       phases.begin('Applying', load.counts.created + load.counts.updated + load.counts.removed)
-      await apply(job, load, verdict, phases)
+      watch.applied(...(await apply(job, load, verdict, phases)))
     } finally {
       await collecting.close()
-      await job.system?.close()
+      await job.forget()
       // Tables are named by the run: whoever lost the lease would drop those of the attempt that took over.
       const mine = await holdsLease(services.db, claimed.lease).catch(() => false)
       if (mine) await load?.discard().catch(() => undefined)
@@ -118,8 +123,13 @@ async function guard(job: Job, load: Load): Promise<Verdict> {
   return verdict
 }
 
-/** Applies the plan and writes the end of the run, in one transaction. */
-async function apply(job: Job, load: Load, verdict: Verdict, phases: Phases): Promise<void> {
+/** Applies the plan and writes the end of the run, in one transaction. Gives what came of it. */
+async function apply(
+  job: Job,
+  load: Load,
+  verdict: Verdict,
+  phases: Phases,
+): Promise<Parameters<AttemptWatch['applied']>> {
   const { db } = job.services
   const removals = verdict.outcome === 'go'
   const attributes = planAttributes(load.counts, removals)
@@ -173,4 +183,15 @@ async function apply(job: Job, load: Load, verdict: Verdict, phases: Phases): Pr
   }
   const applied = await load.apply(removals, finish)
   if (applied === 'stale') throw new AttemptError('accounts of the source moved since the plan')
+  const { created, updated, removed } = load.counts
+  return [
+    report.status,
+    {
+      read: load.records,
+      rejected: rejects.total,
+      created,
+      updated,
+      removed: removals ? removed : 0,
+    },
+  ]
 }

@@ -53,6 +53,8 @@ export interface Spool {
    * folder that is ours alone, what lay there when it was opened was left by a dead process and goes at once.
    */
   sweep(keep: ReadonlySet<string>, olderThanMs: number): Promise<number>
+  /** The files of uploads and reads that lie there now, whole or not. */
+  usage(): Promise<{ readonly files: number; readonly bytes: number }>
 }
 
 const nodeIdFile = 'node-id'
@@ -140,6 +142,21 @@ export async function openSpool(options: {
         removed += 1
       }
       return removed
+    },
+    usage: async () => {
+      const names = (await readdir(dir)).filter(
+        (name) => finalName.test(name) || partialName.test(name),
+      )
+      const sizes = await Promise.all(
+        // One that is removed meanwhile holds nothing any more.
+        names.map((name) =>
+          stat(join(dir, name)).then(
+            ({ size }) => size,
+            () => 0,
+          ),
+        ),
+      )
+      return { files: names.length, bytes: sizes.reduce((sum, size) => sum + size, 0) }
     },
   }
 }

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { RunError } from '../core/errors.ts'
-import type { Task, TaskMessage } from '../core/task.ts'
+import type { CompletionStatus, Task, TaskMessage } from '../core/task.ts'
 import { recordFailedLoad } from '../store/apply.ts'
 import { recordAudit } from '../store/audit.ts'
 import { dropEmptyPartition, listDeletedWithPartition } from '../store/remove-accounts.ts'
@@ -29,6 +29,7 @@ import {
 import { aggregate, type Progress } from './aggregate.ts'
 import { runRemoval } from './removal.ts'
 import type { RunServices } from './job.ts'
+import { type AttemptResult, type AttemptWatch, type RunWatch, unwatchedRuns } from './watch.ts'
 import { CancelledError, LeaseLostError } from './load.ts'
 
 /** What a worker needs. */
@@ -42,12 +43,16 @@ export interface WorkerOptions extends RunServices {
     message: string,
     fields?: Readonly<Record<string, unknown>>,
   ) => void
+  /** Told of every attempt; nobody is unless given. */
+  readonly watch?: RunWatch
 }
 
 /** A running worker. */
 export interface AggregationWorker {
   /** Looks at the queue at once instead of at the next turn. */
   wake(): void
+  /** Milliseconds since it last came round to the queue, whether the database answered or not. */
+  sinceTurnMs(): number
   /** Takes nothing more, stops what runs (another worker or a restart resumes it), and gives up the leases. */
   stop(): Promise<void>
 }
@@ -73,6 +78,7 @@ export function startWorker(options: WorkerOptions): AggregationWorker {
   const stopping = new AbortController()
   let wakeUp: () => void = () => undefined
   let awake = false
+  let turnedAt = performance.now()
 
   const pause = async (): Promise<void> => {
     if (!awake && !stopping.signal.aborted) {
@@ -108,6 +114,7 @@ export function startWorker(options: WorkerOptions): AggregationWorker {
     let expired = false
     let swept = 0
     while (!stopping.signal.aborted) {
+      turnedAt = performance.now()
       try {
         // The database may come later than we do: the first turn that reaches it frees what our former process held.
         if (!expired) await expireDead(db, spool.node)
@@ -129,6 +136,7 @@ export function startWorker(options: WorkerOptions): AggregationWorker {
 
   return {
     wake,
+    sinceTurnMs: () => performance.now() - turnedAt,
     stop: async () => {
       stopping.abort(new StoppedError('the server stops'))
       wake()
@@ -182,13 +190,16 @@ async function runAttempt(
   }
   stopping.addEventListener('abort', onStop)
   const beat = keepLease(options, lease, abort, progress)
+  const watch = watchAttempt(options.watch ?? unwatchedRuns, task, lease)
   log('info', 'The run begins.', fields)
   try {
     if (task.type === 'ACCOUNT_DELETION') await runRemoval(options, claimed, abort.signal)
-    else await aggregate(options, claimed, abort.signal, progress)
+    else await aggregate(options, claimed, abort.signal, progress, watch)
     log('info', 'The run has ended.', fields)
+    watch.end('ended', watch.status ?? 'SUCCESS')
   } catch (error) {
-    await settle(options, claimed, error)
+    const { result, status } = await settle(options, claimed, error)
+    watch.end(result, status)
   } finally {
     stopping.removeEventListener('abort', onStop)
     clearInterval(beat)
@@ -197,6 +208,27 @@ async function runAttempt(
     await cleanUp(options).catch((error: unknown) => {
       log('warn', 'Cleaning up failed; the next sweep does it.', { error })
     })
+  }
+}
+
+/** Listens to an attempt and remembers the status of its effect. */
+function watchAttempt(
+  watch: RunWatch,
+  task: Task,
+  lease: Lease,
+): AttemptWatch & { readonly status: CompletionStatus | null } {
+  const { id: taskId, type, sourceId } = task
+  const attempt = watch.begin({ taskId, type, sourceId, attempt: lease.fence })
+  let status: CompletionStatus | null = null
+  return {
+    ...attempt,
+    applied: (given, counts) => {
+      status = given
+      attempt.applied(given, counts)
+    },
+    get status() {
+      return status
+    },
   }
 }
 
@@ -261,34 +293,38 @@ async function settle(
   options: WorkerOptions,
   claimed: { readonly task: Task; readonly lease: Lease },
   error: unknown,
-): Promise<void> {
+): Promise<{ readonly result: AttemptResult; readonly status: CompletionStatus | null }> {
   const { log } = options
   const { task, lease } = claimed
   const fields = { task: task.id, source: task.sourceId, attempt: lease.fence }
   if (error instanceof StoppedError) {
     log('info', 'The attempt stops with the server; the next start resumes the run.', fields)
     await giveUpAttempt(options.db, lease).catch(() => undefined)
-    return
+    return { result: 'stopped', status: null }
   }
   if (error instanceof LeaseLostError) {
     log('warn', 'The attempt stops: another worker has the task.', fields)
-    return
+    return { result: 'lease_lost', status: null }
   }
   const end = endOf(error, lease.fence)
   if (end === null) {
     log('warn', 'The attempt failed; the run is tried again.', { ...fields, error })
     await new Promise((resolve) => setTimeout(resolve, 500 * lease.fence))
-    return
+    return { result: 'retried', status: null }
   }
   log(end.state === 'cancelled' ? 'info' : 'error', 'The run has ended without an effect.', {
     ...fields,
     status: end.completionStatus,
     error,
   })
-  await endWithoutEffect(options, task, lease.fence, end).catch((cause: unknown) => {
+  try {
+    await endWithoutEffect(options, task, lease.fence, end)
+    return { result: 'ended', status: end.completionStatus }
+  } catch (cause) {
     // The lease runs out, and the next attempt comes to the same end.
     log('error', 'The end of the run could not be written.', { ...fields, error: cause })
-  })
+    return { result: 'retried', status: null }
+  }
 }
 
 /** How an error ends a task; null when another attempt may do better. */
@@ -365,6 +401,7 @@ async function sweep(options: WorkerOptions): Promise<void> {
       attributes: { errorCode: lost.reason },
     }
     await endWithoutEffect(options, lost, null, end)
+    options.watch?.lost(lost.type, end.completionStatus)
     log('warn', 'A lost run was ended.', { task: lost.id, reason: lost.reason })
   }
   await dropEndedLeases(db)

@@ -31,6 +31,8 @@ export interface ConnectionSettings {
 /** The pool. `settings` is what a worker thread needs to connect by itself. */
 export interface Database extends Queryable {
   readonly settings: ConnectionSettings
+  /** Connections there are, those of them that nobody uses, and statements that wait for one. */
+  usage(): { readonly total: number; readonly idle: number; readonly waiting: number }
   connect(): Promise<Connection>
   /** Runs `work` in one transaction; it is rolled back when `work` throws. */
   transaction<T>(work: (tx: Connection) => Promise<T>): Promise<T>
@@ -82,6 +84,7 @@ export function openDatabase(
   }
   return {
     settings,
+    usage: () => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     query: (text, values) => run(pool, text, values),
     connect,
     transaction: async (work) => {

@@ -48,6 +48,8 @@ export interface EmbeddedOptions {
 /** A running embedded server. */
 export interface Embedded {
   readonly settings: ConnectionSettings
+  /** The folder that the cluster lies in, on the disk that it fills. */
+  readonly home: string
   /** The postmaster; undefined while a dead one is being replaced and after `stop`. */
   pid(): number | undefined
   /** Ends the server and gives the folder free; may be called more than once. */
@@ -101,6 +103,7 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<Embedded>
     let stopped: Promise<void> | undefined
     return {
       settings: prepared.settings,
+      home: place.home,
       pid: () => supervised.pid(),
       stop: () => (stopped ??= unwind()),
     }

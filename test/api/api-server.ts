@@ -3,8 +3,11 @@ import { Writable } from 'node:stream'
 import { assembleApi } from '../../src/api/assemble.ts'
 import type { ApiSettings } from '../../src/api/assemble.ts'
 import { ensureBootstrapClient } from '../../src/api/bootstrap.ts'
+import { checkDatabase } from '../../src/api/checks.ts'
 import { openLog } from '../../src/api/logging.ts'
+import { watchReadiness } from '../../src/api/readiness.ts'
 import type { Route } from '../../src/api/route.ts'
+import { openMetrics } from '../../src/metrics.ts'
 import type { Database } from '../../src/store/database.ts'
 import { deploymentId } from '../../src/store/deployment.ts'
 import { generateMasterKey, parseMasterKey } from '../../src/store/sealed.ts'
@@ -48,6 +51,8 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
       done()
     },
   })
+  const readiness = watchReadiness([checkDatabase(db, 1)], () => undefined)
+  const metrics = openMetrics('0.0.0', false)
   const api = await assembleApi({
     db,
     keys,
@@ -62,6 +67,12 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     log: openLog('debug', sink),
     version: '0.0.0',
     baseUrl: () => 'http://muster.test',
+    pages: {
+      readiness: () => readiness,
+      metrics: () => metrics.read(),
+    },
+    isStuck: () => readiness.isStuck('database'),
+    watch: metrics.api,
     routes: options.routes ?? [],
   })
   const url = await api.app.listen({ host: '127.0.0.1', port: 0 })

@@ -65,7 +65,8 @@ describe('a database that goes away', () => {
     expect(token.status).toBe(503)
     await setReachable(api, true)
     expect(await status(api, '/muster/v1/audit', authorization)).toBe(200)
-    expect(await status(api, '/health/ready')).toBe(200)
+    // What was found is told for a quarter of a second.
+    await expect.poll(() => status(api, '/health/ready')).toBe(200)
   })
 
   /** Closes the database to new connections and ends those there are, as a server that shuts down does. */

@@ -26,6 +26,7 @@ describe('the page of settings', () => {
       MUSTER_RATE_LIMIT: String(config.rateLimit),
       MUSTER_MAX_UPLOAD_BYTES: String(config.maxUploadBytes),
       MUSTER_ALLOW_PRIVATE_ADDRESSES: String(config.allowPrivateAddresses),
+      MUSTER_MIN_FREE_BYTES: String(config.minFreeBytes),
       MUSTER_LOG_LEVEL: config.logLevel,
       MUSTER_LEASE_SECONDS: String(config.leaseSeconds),
       MUSTER_CONCURRENT_RUNS: String(config.concurrentRuns),

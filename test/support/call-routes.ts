@@ -5,6 +5,7 @@ import type { Caller } from '../../src/core/access.ts'
 import type { Route } from '../../src/api/route.ts'
 import { createServer } from '../../src/api/server.ts'
 import { registerRoutes } from '../../src/api/versions.ts'
+import { unwatchedApi } from '../../src/api/watch.ts'
 import type { Queryable } from '../../src/store/database.ts'
 
 export interface Answer {
@@ -34,6 +35,8 @@ export async function serveRoutes(routes: readonly Route[], admin: Caller): Prom
     log: pino({ level: 'silent' }),
     onDenied: () => undefined,
     isDraining: () => false,
+    isStuck: () => false,
+    watch: unwatchedApi,
   })
   let current = admin
   await registerRoutes(app, routes, {
