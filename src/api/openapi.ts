@@ -136,12 +136,8 @@ function describeParameters(parameters: readonly string[]): object {
 
 function describeResponses(route: Route): Record<string, unknown> {
   const dto = (description: string) => ({ description, $ref: 'ErrorResponseDto#' })
-  const success = route.response ?? Type.Object({}, { description: 'Done.' })
   return {
-    [route.status]:
-      route.status === 204
-        ? { type: 'null', description: 'Done.' }
-        : { description: 'Done.', ...success },
+    [route.status]: describeSuccess(route),
     400: dto('The request is wrong; the text names what and what to do.'),
     401: {
       description: 'The token is missing or not good.',
@@ -152,4 +148,11 @@ function describeResponses(route: Route): Record<string, unknown> {
     429: { description: 'Too many requests.', ...Type.Object({ message: Type.String() }) },
     500: dto('A fault of this server; the tracking id is in its log.'),
   }
+}
+
+function describeSuccess(route: Route): object {
+  if (route.status === 204) return { type: 'null', description: 'Done.' }
+  const schema = route.response ?? Type.Object({})
+  if (route.produces === undefined) return { description: 'Done.', ...schema }
+  return { description: 'Done.', content: { [route.produces]: { schema } } }
 }

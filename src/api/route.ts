@@ -43,6 +43,8 @@ export interface Route {
   /** Status of success and the shape of its body. */
   readonly status: number
   readonly response?: TSchema
+  /** Media type of a successful answer; default application/json. */
+  readonly produces?: string
   /** Returns the body, or sends it by `reply` itself. */
   readonly handle: (request: FastifyRequest, reply: FastifyReply, call: Call) => unknown
 }
