@@ -62,6 +62,21 @@ export async function placeCluster(dataDir: string, elsewhere: string): Promise<
   })
 }
 
+/** Where the cluster of a data folder is, without making or changing anything; undefined where there is none. */
+export async function findCluster(
+  dataDir: string,
+): Promise<{ readonly home: string; readonly cluster: string } | undefined> {
+  try {
+    const folder = await realpath(resolve(dataDir))
+    const home = await realpath((await readPointer(folder)) ?? folder)
+    const cluster = join(home, 'postgres')
+    return (await isCluster(cluster)) ? { home, cluster } : undefined
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
 /** True when the folder holds a cluster. */
 export async function isCluster(cluster: string): Promise<boolean> {
   try {

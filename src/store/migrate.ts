@@ -12,14 +12,16 @@ export interface Migrated {
   readonly version: number
 }
 
-interface Migration {
+/** A file of sql/. */
+export interface Migration {
   readonly number: number
   readonly name: string
   readonly text: string
   readonly sha256: string
 }
 
-interface Applied {
+/** A file that was applied to a schema. */
+export interface Applied {
   readonly number: number
   readonly name: string
   readonly sha256: string
@@ -52,19 +54,43 @@ async function applyNext(db: Database, files: readonly Migration[]): Promise<str
   return db.transaction(async (tx) => {
     await tx.query('set local statement_timeout = 0')
     await tx.query('set local lock_timeout = 0')
-    await tx.query(
-      `select pg_advisory_xact_lock(hashtext('muster migration'), hashtext(current_schema()))`,
-    )
+    await lockMigrations(tx)
     await makeTable(tx)
-    const { rows } = await tx.query<Applied>(
-      'select number, name, sha256 from migration order by number',
-    )
-    compare(files, rows)
+    const rows = await listApplied(tx)
+    compareMigrations(files, rows)
     const next = files[rows.length]
     if (next === undefined) return undefined
     await apply(tx, next)
     return next.name
   })
+}
+
+/** Keeps every other migration and restore of this schema waiting until the transaction ends. */
+export async function lockMigrations(tx: Queryable): Promise<void> {
+  await tx.query(
+    `select pg_advisory_xact_lock(hashtext('muster migration'), hashtext(current_schema()))`,
+  )
+}
+
+/** The files that were applied to this schema, in order; the table has to be there. */
+export async function listApplied(q: Queryable): Promise<Applied[]> {
+  const { rows } = await q.query<Applied>(
+    'select number, name, sha256 from migration order by number',
+  )
+  return rows
+}
+
+/**
+ * Makes the schema of the first `count` files in the caller's transaction, which has locked the migrations of an empty
+ * schema: a restore then leaves all or nothing.
+ */
+export async function makeSchema(
+  tx: Queryable,
+  files: readonly Migration[],
+  count: number,
+): Promise<void> {
+  await makeTable(tx)
+  for (const file of files.slice(0, count)) await apply(tx, file)
 }
 
 async function apply(tx: Queryable, file: Migration): Promise<void> {
@@ -118,7 +144,8 @@ async function makeTable(tx: Queryable): Promise<void> {
   await tx.query(`comment on column migration.applied_at is 'When it was applied'`)
 }
 
-function compare(files: readonly Migration[], applied: readonly Applied[]): void {
+/** Throws `schema_newer` where more was applied than there is, `migration_changed` where a file is another one now. */
+export function compareMigrations(files: readonly Migration[], applied: readonly Applied[]): void {
   for (const [index, row] of applied.entries()) {
     const file = files[index]
     if (file === undefined) {
@@ -143,7 +170,8 @@ function compare(files: readonly Migration[], applied: readonly Applied[]): void
   }
 }
 
-async function checkServer(db: Queryable): Promise<void> {
+/** Refuses a server before PostgreSQL 15, and a search path that leads nowhere. */
+export async function checkServer(db: Queryable): Promise<void> {
   const { rows } = await db.query<{ version: number; text: string; schema: string | null }>(
     `select current_setting('server_version_num')::int as version,
             current_setting('server_version') as text,
@@ -165,7 +193,8 @@ async function checkServer(db: Queryable): Promise<void> {
   }
 }
 
-async function readMigrations(folder: string): Promise<Migration[]> {
+/** Reads the files, whose numbers run from 1 without a gap. */
+export async function readMigrations(folder = packagedFolder): Promise<Migration[]> {
   const names = (await readdir(folder)).filter((name) => name.endsWith('.sql')).toSorted()
   const files = await Promise.all(names.map((name) => readMigration(folder, name)))
   for (const [index, file] of files.entries()) {

@@ -150,6 +150,16 @@ export async function verifyMasterKey(db: Queryable, key: MasterKey): Promise<vo
   await checkKey(db, key)
 }
 
+/** The record that tells whether a key is the right one; undefined before the first secret. It gives nothing away. */
+export function readKeyCheck(q: Queryable): Promise<Sealed | undefined> {
+  return readSealed(q, checkId)
+}
+
+/** Whether `key` is the one that a record of `readKeyCheck` was sealed with. */
+export function fitsKeyCheck(key: MasterKey, check: Sealed): boolean {
+  return opens(key, check)
+}
+
 async function checkKey(q: Queryable, key: MasterKey): Promise<Sealed> {
   const found = (await readSealed(q, checkId)) ?? (await writeCheck(q, key))
   if (found === undefined || !opens(key, found)) throw wrongKey()

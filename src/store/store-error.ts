@@ -18,6 +18,11 @@ export type StoreErrorCode =
   | 'master_key_invalid'
   | 'master_key_wrong'
   | 'secret_unreadable'
+  | 'backup_unknown'
+  | 'backup_damaged'
+  | 'backup_file'
+  | 'nothing_to_back_up'
+  | 'target_not_empty'
 
 /** A refusal, mostly of a start, that somebody has to decide something about: `message` names the thing and the reason, `hint` the way out. Neither holds a secret. */
 export class StoreError extends Error {
