@@ -18,7 +18,7 @@ export interface TokenParts {
   /** Notes that the client obtained a token. */
   readonly noteUse: (id: string) => Promise<void>
   readonly audit: (entry: AuditEntry) => Promise<void>
-  /** The URL that clients reach this server by, without a slash at the end. */
+  /** The URL that this server listens at, without a slash at the end; a trusted proxy knows better. */
   readonly baseUrl: () => string
 }
 
@@ -85,7 +85,17 @@ const infoDocument = {
   security: [],
   response: {
     200: Type.Object(
-      { tenantId: Type.String(), tenantName: Type.String(), tokenEndpoint: Type.String() },
+      {
+        tenantId: Type.String(),
+        tenantName: Type.String(),
+        authorizeEndpoint: Type.String({
+          description: 'Nothing answers there: nobody logs in here.',
+        }),
+        tokenEndpoint: Type.String(),
+        cloudDomainUrl: Type.String(),
+        logoutUrl: Type.String({ description: 'Nothing answers there either.' }),
+        pod: Type.String(),
+      },
       { description: 'The deployment.' },
     ),
   },
@@ -114,8 +124,8 @@ export async function registerOauth(app: FastifyInstance, parts: TokenParts): Pr
       return reply.header('pragma', 'no-cache').send(await grant(parts, outcome))
     })
   })
-  app.get('/oauth/info', { config: { document: infoDocument } }, async () =>
-    describeDeployment(parts),
+  app.get('/oauth/info', { config: { document: infoDocument } }, async (request) =>
+    describeDeployment(parts, proxiedAddress(request) ?? parts.baseUrl()),
   )
   refuseOtherMethods(
     app,
@@ -256,8 +266,20 @@ async function grant(parts: TokenParts, client: StoredClient): Promise<Record<st
   }
 }
 
-function describeDeployment(parts: TokenParts): Record<string, string> {
-  const base = parts.baseUrl()
+/**
+ * The address that the client called as a trusted proxy tells it; null without one. Whatever else a request says of its
+ * host is the word of a stranger, who would have others sent to it.
+ */
+function proxiedAddress(request: FastifyRequest): string | null {
+  // The addresses that are believed: more than that of the socket only when the socket is of a trusted proxy.
+  if ((request.ips?.length ?? 0) < 2) return null
+  const { host, protocol } = request
+  return /^(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/i.test(host)
+    ? `${protocol === 'https' ? 'https' : 'http'}://${host}`
+    : null
+}
+
+function describeDeployment(parts: TokenParts, base: string): Record<string, string> {
   return {
     tenantId: parts.auth.deploymentId,
     tenantName: parts.auth.org,

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeClient, startApi } from './api-server.ts'
 import type { TestApi } from './api-server.ts'
+import { sendRaw } from './raw-http.ts'
 
 let api: TestApi
 
@@ -228,12 +229,56 @@ it('the secret is kept as a salted hash only', async () => {
   expect(JSON.stringify(rows)).not.toContain(Buffer.from(api.clientSecret).toString('hex'))
 })
 
-it('info tells where the token endpoint is, whatever the Host header says', async () => {
-  const response = await fetch(`${api.url}/oauth/info`)
-  expect(await response.json()).toMatchObject({
-    tokenEndpoint: 'http://muster.test/oauth/token',
-    tenantId: api.deploymentId,
-  })
+/** What /oauth/info says to a request with these headers. */
+async function info(server: TestApi, headers: readonly string[]): Promise<unknown> {
+  const lines = ['GET /oauth/info HTTP/1.1', ...headers, 'Connection: close', '', '']
+  const answer = await sendRaw(server.port, lines.join('\r\n'), 10_000)
+  expect(answer.status).toBe(200)
+  return JSON.parse(answer.body)
+}
+
+it('info tells where the token endpoint is, whatever the Host header says, and no secret', async () => {
+  for (const headers of [
+    ['Host: evil.test'],
+    ['Host: evil.test', 'X-Forwarded-Host: evil.test', 'X-Forwarded-For: 10.0.0.1'],
+  ]) {
+    expect(await info(api, headers)).toEqual({
+      tenantId: api.deploymentId,
+      tenantName: 'muster',
+      authorizeEndpoint: 'http://muster.test/oauth/authorize',
+      tokenEndpoint: 'http://muster.test/oauth/token',
+      cloudDomainUrl: 'http://muster.test',
+      logoutUrl: 'http://muster.test/logout',
+      pod: 'local',
+    })
+  }
+})
+
+it('info tells the address that a trusted proxy is reached by', async () => {
+  const proxied = await startApi({ settings: { trustProxy: ['127.0.0.1'] } })
+  try {
+    const forwarded = ['X-Forwarded-For: 10.0.0.1', 'X-Forwarded-Proto: https']
+    for (const [headers, tokenEndpoint] of [
+      [
+        ['Host: 127.0.0.1', 'X-Forwarded-Host: muster.example.com', ...forwarded],
+        'https://muster.example.com/oauth/token',
+      ],
+      // A proxy that keeps the Host of the client names it there.
+      [
+        ['Host: muster.example.com:8443', ...forwarded],
+        'https://muster.example.com:8443/oauth/token',
+      ],
+      [['Host: evil.test'], 'http://muster.test/oauth/token'],
+      [
+        ['Host: x', 'X-Forwarded-Host: evil.test/path', ...forwarded],
+        'http://muster.test/oauth/token',
+      ],
+    ] as const) {
+      expect(await info(proxied, headers)).toMatchObject({ tokenEndpoint })
+    }
+  } finally {
+    await proxied.close()
+  }
 })
 
 it('another method on the token endpoint is 405', async () => {
