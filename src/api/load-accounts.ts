@@ -2,7 +2,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { IncomingMessage } from 'node:http'
 import { Type } from 'typebox'
-import type { Caller } from '../core/access.ts'
 import type { ConnectorDescription } from '../core/description.ts'
 import { RequestError } from '../core/errors.ts'
 import { readModes } from '../core/source.ts'
@@ -126,7 +125,7 @@ async function loadAccounts(
   })
   await services.onStep?.('stored')
   const strict = prefersStrict(request)
-  const submitted = await submit(services, source, call.caller, form, strict)
+  const submitted = await submit(services, source, call, form, strict)
   await services.onStep?.('submitted')
   if (strict) reply.header('preference-applied', 'handling=strict')
   return { ...submitted, bytes: form.file?.bytes ?? 0 }
@@ -136,7 +135,7 @@ async function loadAccounts(
 async function submit(
   services: LoadAccountsServices,
   source: Source,
-  caller: Caller,
+  call: Call,
   form: Form,
   strict: boolean,
 ): ReturnType<typeof submitAggregation> {
@@ -146,7 +145,8 @@ async function submit(
     const fields = knownFields(form, source, services.descriptions)
     if (form.file !== null) checkUpload(spool.path(form.file.name), source)
     const outcome = await submitAggregation(db, {
-      caller,
+      caller: call.caller,
+      trackingId: call.trackingId,
       source,
       fields,
       optimized,

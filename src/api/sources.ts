@@ -16,6 +16,7 @@ import { givenThreshold, keptAttributes, newAttributes } from '../core/source-at
 import { removeSource } from '../run/removal.ts'
 import { recordAudit } from '../store/audit.ts'
 import type { Database, Queryable } from '../store/database.ts'
+import { readList } from '../store/list-timeout.ts'
 import { insertSchema, listSchemaReferences } from '../store/schemas.ts'
 import type { MasterKey } from '../store/sealed.ts'
 import { writeSourceSecrets } from '../store/source-secrets.ts'
@@ -153,15 +154,17 @@ async function list(
   call: Call,
 ): Promise<SourceModel[]> {
   const page = readPage(request)
-  const sourceIds = await visibleSources(db, call.caller, queryText(request, 'for-subadmin'))
-  const query = { ...page, sourceIds }
-  const sources = await listSources(db, query)
-  const schemas = await listSchemaReferences(
-    db,
-    sources.map((source) => source.id),
-  )
-  await sendTotal(reply, page, () => countSources(db, query))
-  return sources.map((source) => sourceModel(source, schemas.get(source.id) ?? []))
+  const subadmin = queryText(request, 'for-subadmin')
+  return readList(db, 'Use fewer conditions and sorters, or ask for id or name.', async (tx) => {
+    const query = { ...page, sourceIds: await visibleSources(tx, call.caller, subadmin) }
+    const sources = await listSources(tx, query)
+    const schemas = await listSchemaReferences(
+      tx,
+      sources.map((source) => source.id),
+    )
+    await sendTotal(reply, page, () => countSources(tx, query))
+    return sources.map((source) => sourceModel(source, schemas.get(source.id) ?? []))
+  })
 }
 
 /** The sources that a list may show; null means all. */
@@ -313,7 +316,9 @@ async function remove(
   call: Call,
 ): Promise<Static<typeof TaskResult>> {
   const source = await requireSource(db, call.caller, id)
-  const task = await removeSource(db, source.id, call)
+  const schemas = await listSchemaReferences(db, [source.id])
+  const before = sourceModel(source, schemas.get(source.id) ?? [])
+  const task = await removeSource(db, source.id, { ...call, before })
   if (task.completed === null) wake()
   return { type: 'TASK_RESULT', id: task.id, name: null }
 }

@@ -8,6 +8,7 @@ import { completionStatuses } from '../core/task.ts'
 import type { Task } from '../core/task.ts'
 import { recordAudit } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
+import { readList } from '../store/list-timeout.ts'
 import { countTasks, listTasks } from '../store/task-list.ts'
 import { requestCancel } from '../store/tasks.ts'
 import { CollectionQuery, PagingQuery, readPage, sendTotal } from './collection.ts'
@@ -99,8 +100,10 @@ async function list(
   const query = { ...page, sourceIds: call.caller.sourceIds, pendingOnly }
   // A HEAD of pending-tasks is asked for its total alone.
   const isCounted = page.count || (pendingOnly && request.method === 'HEAD')
-  await sendTotal(reply, { ...page, count: isCounted }, () => countTasks(db, query))
-  return (await listTasks(db, query)).map(taskStatusModel)
+  return readList(db, 'Add sourceId eq "…" or id eq "…" to the filter.', async (tx) => {
+    await sendTotal(reply, { ...page, count: isCounted }, () => countTasks(tx, query))
+    return (await listTasks(tx, query)).map(taskStatusModel)
+  })
 }
 
 async function patch(db: Database, request: FastifyRequest, call: Call): Promise<TaskStatusModel> {
@@ -121,6 +124,8 @@ async function patch(db: Database, request: FastifyRequest, call: Call): Promise
     targetType: 'TASK',
     targetId: task.id,
     trackingId: call.trackingId,
+    before: { state: task.state },
+    after: { state: cancelled.state, cancelBy: cancelled.cancelBy },
     ...(task.sourceName === null ? {} : { targetName: task.sourceName }),
   })
   return taskStatusModel(cancelled)

@@ -40,6 +40,8 @@ type Removal =
 export interface RemovalCall {
   readonly caller: Caller
   readonly trackingId: string
+  /** What is removed as it was, for the audit; without secrets. */
+  readonly before?: unknown
 }
 
 /**

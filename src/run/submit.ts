@@ -26,6 +26,8 @@ export interface Submit {
   readonly optimized: boolean
   /** Whether the caller wants a conflict answered as one (`Prefer: handling=strict`). */
   readonly strict: boolean
+  /** The tracking id of the request, for the audit. */
+  readonly trackingId?: string
   /** The spool folder that holds the file. */
   readonly node: string
   readonly file: SpooledFile | null
@@ -77,6 +79,7 @@ async function accept(tx: Connection, submit: Submit, key: string): Promise<Task
     targetType: 'SOURCE',
     targetId: submit.source.id,
     targetName: submit.source.name,
+    ...(submit.trackingId === undefined ? {} : { trackingId: submit.trackingId }),
     after: { task: task.id, file: submit.file?.sha256 ?? null },
   })
   return task
