@@ -1,5 +1,6 @@
 // Rows of MySQL and MariaDB as they come: in pages, or as lines that the server wrote. Who is slow makes the server wait.
 import type mysql from 'mysql2'
+import { collectBlocks } from './sql-blocks.ts'
 import { sqlError } from './sql-failure.ts'
 import type { SqlRow } from './sql-session.ts'
 
@@ -62,9 +63,7 @@ function onFailure(
   return () => void connection.removeListener('error', listener)
 }
 
-// Rows come one by one; single writes of them would cost more than all the rest.
-const blockBytes = 1 << 20
-const newline = 10
+const newline = Buffer.from('\n')
 
 /** Passes on what a statement of one column gives, a line for each row; gives their number. */
 export function copyRows(
@@ -73,43 +72,20 @@ export function copyRows(
   write: (bytes: Uint8Array) => Promise<void>,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    let block = Buffer.allocUnsafe(blockBytes)
-    let filled = 0
     let records = 0
-    let pending = 0
-    let written = Promise.resolve()
-    const pass = (bytes: Uint8Array): void => {
-      pending += 1
-      connection.pause()
-      written = written
-        .then(() => write(bytes))
-        .then(() => {
-          pending -= 1
-          if (pending === 0) connection.resume()
-        })
-      written.catch(reject)
-    }
-    const flush = (): void => {
-      if (filled > 0) pass(block.subarray(0, filled))
-      block = Buffer.allocUnsafe(blockBytes)
-      filled = 0
-    }
+    const blocks = collectBlocks(connection, write, reject)
     const query = connection.query({ sql: text, rowsAsArray: true, typeCast: false })
     query.on('result', (row: unknown) => {
       const line: unknown = Array.isArray(row) ? row[0] : null
       if (!Buffer.isBuffer(line)) return reject(tooLong())
       records += 1
-      if (filled + line.length + 1 > blockBytes) flush()
-      if (line.length + 1 > blockBytes) return pass(Buffer.concat([line, Buffer.of(newline)]))
-      filled += line.copy(block, filled)
-      block[filled] = newline
-      filled += 1
+      blocks.add(line)
+      blocks.add(newline)
     })
     const stopListening = onFailure(connection, query, reject)
     query.on('end', () => {
       stopListening()
-      flush()
-      written.then(() => resolve(records), reject)
+      blocks.end().then(() => resolve(records), reject)
     })
   })
 }

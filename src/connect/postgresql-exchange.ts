@@ -1,5 +1,6 @@
 // Statements by the extended protocol, which takes one statement at a time: rows page by page, and COPY as it comes.
 import type pg from 'pg'
+import { collectBlocks } from './sql-blocks.ts'
 import type { SqlRow } from './sql-session.ts'
 
 /** What `client.query` calls on an object that has `submit`; @types/pg names only that one. */
@@ -89,9 +90,6 @@ function askForMore(server: pg.Connection | null, rows: number): void {
   server?.flush()
 }
 
-// Rows come one by one; single writes of them would cost more than all the rest.
-const blockBytes = 1 << 20
-
 /** Runs `copy … to stdout` and passes its bytes on in blocks; gives the number of rows that the server counted. */
 export function copyOut(
   client: pg.Client,
@@ -99,29 +97,14 @@ export function copyOut(
   write: (bytes: Uint8Array) => Promise<void>,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    let block = Buffer.allocUnsafe(blockBytes)
-    let filled = 0
     let records = Number.NaN
     let server: pg.Connection | null = null
-    let written = Promise.resolve()
-    let pending = 0
     // A server that waits in the middle of COPY is made to wait by not reading from its socket.
-    const pass = (bytes: Uint8Array): void => {
-      pending += 1
-      server?.stream.pause()
-      written = written
-        .then(() => write(bytes))
-        .then(() => {
-          pending -= 1
-          if (pending === 0) server?.stream.resume()
-        })
-      written.catch(reject)
+    const flow = {
+      pause: () => void server?.stream.pause(),
+      resume: () => void server?.stream.resume(),
     }
-    const flush = (): void => {
-      if (filled > 0) pass(block.subarray(0, filled))
-      block = Buffer.allocUnsafe(blockBytes)
-      filled = 0
-    }
+    const blocks = collectBlocks(flow, write, reject)
     const exchange: Exchange = {
       submit: (connection) => {
         server = connection
@@ -132,19 +115,11 @@ export function copyOut(
       handleDataRow: nothing,
       handlePortalSuspended: nothing,
       handleEmptyQuery: nothing,
-      handleCopyData: ({ chunk }) => {
-        if (filled + chunk.length > blockBytes) flush()
-        if (chunk.length > blockBytes) return pass(chunk)
-        chunk.copy(block, filled)
-        filled += chunk.length
-      },
+      handleCopyData: ({ chunk }) => blocks.add(chunk),
       handleCommandComplete: (message) => {
         records = Number(/^COPY (\d+)$/.exec(message.text)?.[1] ?? Number.NaN)
       },
-      handleReadyForQuery: () => {
-        flush()
-        written.then(() => resolve(records), reject)
-      },
+      handleReadyForQuery: () => void blocks.end().then(() => resolve(records), reject),
       handleError: reject,
     }
     client.query(exchange)

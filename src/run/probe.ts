@@ -1,12 +1,10 @@
 // Asks the system of a source without a run: is it there, what does it have, what would be read. Accounts are not touched.
-import type { ReadRecord } from '../connect/reader.ts'
-import type { DescribedSchema } from '../core/description.ts'
 import type { Schema } from '../core/schema.ts'
 import type { Source } from '../core/source.ts'
 import type { Database } from '../store/database.ts'
 import { askSystem, type SystemServices } from './ask-system.ts'
 import { wanted } from './read-system.ts'
-import type { SystemAsk } from './system-messages.ts'
+import type { SystemAnswer, SystemAsk } from './system-messages.ts'
 
 /** What probes need of the process. */
 export interface ProbeServices {
@@ -22,14 +20,7 @@ export type Ask =
   | { readonly what: 'readOne'; readonly identity: string; readonly schema: Schema }
 
 /** The answer to a question of the same name; the values of records are in the order of `attributes`. */
-export type ProbeAnswer =
-  | { readonly what: 'check'; readonly facts: Readonly<Record<string, string | number | boolean>> }
-  | { readonly what: 'discover'; readonly schemas: readonly DescribedSchema[] }
-  | {
-      readonly what: 'peek' | 'readOne'
-      readonly records: readonly ReadRecord[]
-      readonly attributes: readonly string[]
-    }
+export type ProbeAnswer = Exclude<SystemAnswer, { readonly what: 'read' }>
 
 /** Asks the system of a direct source. Throws `RunError`, or the reason of the signal when that is aborted. */
 export async function probe(
