@@ -4,10 +4,11 @@ import { RequestError, RunError } from '../core/errors.ts'
 import { headerProblem } from '../core/layout.ts'
 import type { Source } from '../core/source.ts'
 import { readHeader } from './job.ts'
+import { isGzip } from './unpack.ts'
 
 /**
  * Throws `bad_request` when column names are empty, stand twice or differ only in case. Whatever else
- * is wrong with a file is the run's to tell: its task keeps the reason.
+ * is wrong with a file is the run's to tell: its task keeps the reason. So it does of a file that has to be unpacked first.
  */
 export function checkUpload(path: string, source: Source): void {
   const header = headerOf(path, source)
@@ -21,6 +22,7 @@ export function checkUpload(path: string, source: Source): void {
 
 function headerOf(path: string, source: Source): readonly string[] | null {
   try {
+    if (isGzip(path)) return null
     return readHeader(path, readDialect(source.connectorAttributes))
   } catch (error) {
     if (error instanceof RunError) return null

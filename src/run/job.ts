@@ -23,6 +23,7 @@ import type { SystemServices } from './ask-system.ts'
 import type { RowKeys } from './encode-record.ts'
 import { readSystem, type SpooledRead } from './read-system.ts'
 import type { Spool } from './spool.ts'
+import { isGzip, unpack } from './unpack.ts'
 
 /** Raised when the reader would make other accounts of the same bytes: fingerprints of before then match no row. */
 const readerVersion = 1
@@ -77,7 +78,11 @@ export interface Job {
   readonly keys: RowKeys
   /** What the row fingerprints are seeded with. */
   readonly seed: Buffer
+  /** The file that is collected, and its length in bytes; 0 where it is still being written. */
   readonly path: string
+  readonly bytes: number
+  /** Removes what the attempt wrote for itself, and ends what still reads. */
+  readonly forget: () => Promise<void>
   readonly optimized: boolean
   readonly partition: string
   readonly range: { readonly low: string; readonly high: string }
@@ -126,7 +131,7 @@ export async function openJob(
   const secret = await fingerprintSecret(connection)
   const input =
     source.connectionType === 'file'
-      ? openUpload(services, run, source, schema)
+      ? await openUpload(services, { run, source, schema }, signal, onRead)
       : await openSystem(
           services,
           { connection, source, schema, run, accounts: before.accounts },
@@ -158,19 +163,44 @@ export async function openJob(
 }
 
 /** What an attempt reads its records from. */
-type Input = Pick<Job, 'path' | 'dialect' | 'layout' | 'system' | 'delta' | 'stateful'>
+type Input = Pick<
+  Job,
+  'path' | 'bytes' | 'dialect' | 'layout' | 'system' | 'delta' | 'stateful' | 'forget'
+>
 
-function openUpload(services: RunServices, run: Run, source: Source, schema: Schema): Input {
+/** Opens an upload; what is gzip is unpacked into a file of the attempt first. */
+async function openUpload(
+  services: RunServices,
+  { run, source, schema }: Pick<Job, 'run' | 'source' | 'schema'>,
+  signal: AbortSignal,
+  onRead: Parameters<typeof readSystem>[3],
+): Promise<Input> {
   if (run.spoolFile === null) {
     throw new RunError('no_file', 'The run has no file.', { hint: 'Send the file again.' })
   }
-  const path = services.spool.path(run.spoolFile)
+  const sent = services.spool.path(run.spoolFile)
   const dialect = readDialect(source.connectorAttributes)
-  const header = readHeader(path, dialect)
-  const layout = planLayout(header, schema, dialect)
-  // The thread makes its own; here it is asked for its columns, before anything is read.
-  if (dialect.filter !== null) openRecordFilter(dialect.filter, header)
-  return { path, dialect, layout, system: null, delta: false, stateful: false }
+  const place = isGzip(sent) ? services.spool.reserve() : null
+  const forget = async (): Promise<void> => place?.forget()
+  try {
+    let bytes = run.spoolBytes ?? 0
+    if (place !== null) {
+      let packed = 0
+      onRead(() => ({ rows: 0, bytes: packed }))
+      const limit = services.system.maxReadBytes
+      bytes = await unpack(sent, place.path, limit, signal, (read) => (packed = read))
+    }
+    const path = place?.path ?? sent
+    const header = readHeader(path, dialect)
+    const layout = planLayout(header, schema, dialect)
+    // The thread makes its own; here it is asked for its columns, before anything is read.
+    if (dialect.filter !== null) openRecordFilter(dialect.filter, header)
+    const plain = { system: null, delta: false, stateful: false }
+    return { path, bytes, dialect, layout, ...plain, forget }
+  } catch (error) {
+    await forget()
+    throw error
+  }
 }
 
 /** Reads the system into the spool; from there on it is a file like any other. */
@@ -186,11 +216,13 @@ async function openSystem(
     const layout = planLayout(system.columns, read.schema, dialect, system)
     return {
       path: system.path,
+      bytes: 0,
       dialect,
       layout: { ...layout, extra: [...new Set([...layout.extra, ...system.extra])] },
       system,
       delta: system.mode === 'delta',
       stateful: layout.keyColumn >= 0 || layout.flagsColumn >= 0,
+      forget: () => system.close(),
     }
   } catch (error) {
     await system.close()
