@@ -17,6 +17,7 @@ import { ConfigError } from './config.ts'
 import type { Config } from './config.ts'
 import { openMetrics } from './metrics.ts'
 import type { RunWatch } from './run/watch.ts'
+import { wantedSignals } from './signals.ts'
 import type { Spool } from './run/spool.ts'
 import { openDatabase } from './store/database.ts'
 import type { Database } from './store/database.ts'
@@ -64,6 +65,11 @@ export async function openObservation(
   version: string,
 ): Promise<Observation> {
   const metrics = openMetrics(version, true)
+  const signals = wantedSignals(process.env)
+  const telemetry =
+    signals.traces || signals.metrics
+      ? (await import('./telemetry.ts')).startTelemetry(signals, metrics, version, log)
+      : null
   let readiness: Readiness | null = null
   let isDraining: (() => boolean) | null = null
   const pages = { readiness: () => readiness, metrics: () => metrics.read() }
@@ -102,8 +108,8 @@ export async function openObservation(
     }
   }
   return {
-    api: metrics.api,
-    run: metrics.run,
+    api: telemetry === null ? metrics.api : bothCalls(metrics.api, telemetry.api),
+    run: telemetry === null ? metrics.run : bothRuns(metrics.run, telemetry.run),
     pages: management === null ? pages : null,
     managementUrl: management?.url ?? null,
     isStuck: () => readiness?.isStuck(databaseCheckName) ?? false,
@@ -113,6 +119,43 @@ export async function openObservation(
     started: (given) => (isDraining = given),
     close: async () => {
       await management?.close()
+      await telemetry?.close()
+    },
+  }
+}
+
+function bothCalls(one: ApiWatch, other: ApiWatch): ApiWatch {
+  return {
+    begin: (request) => {
+      const ends = [one.begin(request), other.begin(request)]
+      return (status, seconds) => {
+        for (const end of ends) end(status, seconds)
+      }
+    },
+    upload: (result, bytes) => {
+      one.upload(result, bytes)
+      other.upload(result, bytes)
+    },
+    submitted: (trackingId, taskId) => {
+      one.submitted(trackingId, taskId)
+      other.submitted(trackingId, taskId)
+    },
+  }
+}
+
+function bothRuns(one: RunWatch, other: RunWatch): RunWatch {
+  return {
+    begin: (attempt) => {
+      const both = [one.begin(attempt), other.begin(attempt)]
+      return {
+        phase: (name) => both.forEach((watch) => watch.phase(name)),
+        applied: (status, counts) => both.forEach((watch) => watch.applied(status, counts)),
+        end: (result, status) => both.forEach((watch) => watch.end(result, status)),
+      }
+    },
+    lost: (type, status) => {
+      one.lost(type, status)
+      other.lost(type, status)
     },
   }
 }
