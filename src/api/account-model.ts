@@ -1,6 +1,6 @@
 // The wire model of an account (contract.md section 2.8), written as text around the attributes as they are stored.
 import { Type } from 'typebox'
-import { holdsAny } from '../store/account-fields.ts'
+import { holdsAny } from '../store/account-entitlements.ts'
 import type { AccountRecord } from '../store/account-list.ts'
 import type { AccountSource } from '../store/account-sources.ts'
 import { Instant, nullable, Reference } from './shapes.ts'

@@ -5,7 +5,8 @@ import type { Static } from 'typebox'
 import { RequestError } from '../core/errors.ts'
 import { countAudit, listAudit } from '../store/audit.ts'
 import type { AuditQuery, AuditRecord } from '../store/audit.ts'
-import type { Queryable } from '../store/database.ts'
+import type { Database } from '../store/database.ts'
+import { readList } from '../store/list-timeout.ts'
 import { PagingQuery, readPage, sendTotal } from './collection.ts'
 import type { Route } from './route.ts'
 
@@ -44,7 +45,7 @@ const record = Type.Object({
 })
 
 /** The route of the audit. */
-export function auditRoutes({ db }: { readonly db: Queryable }): Route[] {
+export function auditRoutes({ db }: { readonly db: Database }): Route[] {
   return [
     {
       method: 'GET',
@@ -64,7 +65,7 @@ export function auditRoutes({ db }: { readonly db: Queryable }): Route[] {
 }
 
 async function list(
-  db: Queryable,
+  db: Database,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<AuditRecord[]> {
@@ -76,8 +77,10 @@ async function list(
     limit: page.limit,
     offset: page.offset,
   }
-  await sendTotal(reply, page, () => countAudit(db, filter))
-  return listAudit(db, filter)
+  return readList(db, 'Add since or targetId to the query.', async (tx) => {
+    await sendTotal(reply, page, () => countAudit(tx, filter))
+    return listAudit(tx, filter)
+  })
 }
 
 function instant(given: string): string {

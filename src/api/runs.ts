@@ -9,12 +9,14 @@ import { taskStates } from '../core/task.ts'
 import type { Task } from '../core/task.ts'
 import { countChanges, listChanges, type Change } from '../store/changes.ts'
 import type { Database } from '../store/database.ts'
+import { readList } from '../store/list-timeout.ts'
 import { getRun, listRejects, type Run } from '../store/runs.ts'
 import { PagingQuery, queryText, readPage, sendTotal } from './collection.ts'
 import type { Call, Route } from './route.ts'
 import { Instant, nullable } from './shapes.ts'
 import { requireTask } from './task-access.ts'
 
+const narrower = 'Ask for a smaller offset.'
 const oneOf = (words: readonly string[]) => Type.Union(words.map((word) => Type.Literal(word)))
 
 const RunModel = Type.Object({
@@ -50,6 +52,24 @@ const RunModel = Type.Object({
     description: 'before, created, updated, removed (as planned), unchanged.',
   }),
   verdict: nullable(Type.Unknown({ description: 'The outcome of the guards and their findings.' })),
+  drift: nullable(
+    Type.Object(
+      {
+        comparedWith: nullable(
+          Type.String({ description: 'The last run before it that had an effect.' }),
+        ),
+        added: Type.Array(
+          Type.String({ description: 'A column that the run before did not have.' }),
+        ),
+        removed: Type.Array(Type.String({ description: 'A column that only the run before had.' })),
+        missing: Type.Array(
+          Type.String({ description: 'An attribute of the schema without a column.' }),
+        ),
+        extra: Type.Array(Type.String({ description: 'A column that is no attribute.' })),
+      },
+      { description: 'How the columns have moved; null until the run collects.' },
+    ),
+  ),
   feedNumber: nullable(Type.Integer({ description: 'Its place in the order of effects.' })),
   created: Instant,
   applied: nullable(Instant),
@@ -127,9 +147,11 @@ export function runRoutes({ db }: { readonly db: Database }): Route[] {
       handle: async (request, reply, call) => {
         const { run } = await openRun(db, request, call)
         const page = readPage(request)
-        const { total, rejects } = await listRejects(db, run.id, page.limit, page.offset)
-        await sendTotal(reply, page, async () => total)
-        return rejects
+        return readList(db, narrower, async (tx) => {
+          const { total, rejects } = await listRejects(tx, run.id, page.limit, page.offset)
+          await sendTotal(reply, page, async () => total)
+          return rejects
+        })
       },
     },
   ]
@@ -162,6 +184,7 @@ function toModel(task: Task, run: Run): object {
     phases: run.phases,
     counters: run.counters,
     verdict: run.verdict,
+    drift: run.drift,
     feedNumber: run.feedNumber,
     created: task.created,
     applied: run.applied,
@@ -177,8 +200,10 @@ async function sendChanges(
   const { run } = await openRun(db, request, call)
   const page = readPage(request)
   const kind = readKind(request)
-  const changes = await listChanges(db, run, kind, page.limit, page.offset)
-  await sendTotal(reply, page, () => countChanges(db, run, kind))
+  const changes = await readList(db, narrower, async (tx) => {
+    await sendTotal(reply, page, () => countChanges(tx, run, kind))
+    return listChanges(tx, run, kind, page.limit, page.offset)
+  })
   // The attributes are JSON already; parsing them would round integers beyond 2^53.
   return reply.type('application/json; charset=utf-8').send(`[${changes.map(toJson).join(',')}]`)
 }

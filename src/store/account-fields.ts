@@ -1,11 +1,13 @@
 // The fields that accounts are filtered and sorted by (contract.md section 2.8), as conditions that keep to id ranges.
 import type { Condition, Filter } from '../core/filter.ts'
 import { fromWireId } from '../core/id.ts'
+import type { Sorter } from '../core/sorter.ts'
+import { entitlementsFilter, hasEntitlements } from './account-entitlements.ts'
 import { accountId } from './account-id.ts'
+import { inSources } from './account-ranges.ts'
 import type { AccountSource } from './account-sources.ts'
 import { booleanOf, foldAscii, foldedText, parameter, textOf } from './filter-sql.ts'
 import type { ListFields, Parameters } from './filter-sql.ts'
-import { accountRange } from './names.ts'
 
 /** The tables of a list of accounts; the planner leaves out those that a statement does not touch. */
 export const accountTables = `account a
@@ -16,23 +18,19 @@ export const accountTables = `account a
 
 /** Joined only to sort by, because a source is otherwise a range of ids. */
 export const sourceTable = ` left join source s
-  on substring(uuid_send(s.id) from 1 for 6) = substring(uuid_send(a.id) from 1 for 6)`
+  on substring(uuid_send(s.id) from 1 for 6) = substring(uuid_send(a.id) from 1 for 6)
+  left join identity o on o.id = s.owner_id`
+
+/** Sorters that need the sources themselves, because each has entitlement attributes of its own. */
+const entitlementSorters = ['hasEntitlements', 'entitlements']
 
 /**
- * Accounts of these sources, as ranges of their ids: so the other partitions are not even looked at, and the primary key
- * gives the order. A join with `source` would hide the range from the planner.
+ * Whether an identity is correlated: it has an account of an authoritative source. Null while the account has no identity.
  */
-export function inSources(sourceIds: readonly string[], parameters: Parameters): string {
-  const ranges = sourceIds.map((id) => {
-    const { low, high } = accountRange(id)
-    return between(low, high, parameters)
-  })
-  return ranges.length === 0 ? 'false' : `(${ranges.join(' or ')})`
-}
-
-function between(low: string, high: string, parameters: Parameters): string {
-  return `(a.id >= ${parameter(parameters, low, 'uuid')} and a.id < ${parameter(parameters, high, 'uuid')})`
-}
+const isCorrelated = `case when l.identity_id is not null then exists (
+  select from account_link k join source z
+    on substring(uuid_send(z.id) from 1 for 6) = substring(uuid_send(k.account_id) from 1 for 6)
+  where k.identity_id = l.identity_id and z.authoritative and z.deleted_at is null) end`
 
 /** Whether a filter speaks of things that only the sources know, so that `filterFields` needs them. */
 export function needsSources(filter: Filter): boolean {
@@ -48,6 +46,7 @@ export function needsSources(filter: Filter): boolean {
       return (
         filter.field === 'nativeIdentity' ||
         filter.field === 'hasEntitlements' ||
+        filter.field === 'entitlements' ||
         filter.field.startsWith('source.') ||
         (filter.field === 'sourceId' && filter.op === 'sw')
       )
@@ -96,7 +95,16 @@ export function accountFields(sources: readonly AccountSource[]): ListFields {
       kind: 'boolean',
       sql: '',
       ops: ['eq'],
-      translate: (condition, parameters) => hasEntitlements(condition, sources, parameters),
+      translate: (condition, parameters) => {
+        const has = hasEntitlements(sources, parameters)
+        return valuesOf(condition)[0] === true ? has : `not ${has}`
+      },
+    },
+    entitlements: {
+      kind: 'text',
+      sql: '',
+      ops: ['eq'],
+      translate: (condition, parameters) => entitlementsFilter(condition, sources, parameters),
     },
     uncorrelated: {
       kind: 'boolean',
@@ -112,6 +120,7 @@ export function accountFields(sources: readonly AccountSource[]): ListFields {
       ops: ['eq'],
     },
     'identity.name': { kind: 'text', sql: 'i.name', ops: ['eq', 'in', 'sw'] },
+    'identity.correlated': { kind: 'boolean', sql: `(${isCorrelated})`, ops: ['eq'] },
     'identity.identityState': { kind: 'text', sql: 'null::text', ops: ['eq', 'in'] },
     'source.displayableName': {
       kind: 'text',
@@ -141,23 +150,50 @@ export function accountFields(sources: readonly AccountSource[]): ListFields {
   }
 }
 
-/** The columns that accounts are sorted by; those of the source need `sourceTable`. */
-export const accountSorters: Readonly<Record<string, string>> = {
-  id: 'a.id',
-  name: foldedText('a.name'),
-  created: 'created.applied_at',
-  modified: 'opened.applied_at',
-  sourceId: 'substring(uuid_send(a.id) from 1 for 6)',
-  identityId: 'l.identity_id',
-  nativeIdentity: 'a.native_identity',
-  uuid: 'null::text',
-  manuallyCorrelated: `coalesce(l.match = 'manual', false)`,
-  origin: `'AGGREGATED'::text`,
-  'identity.name': foldedText('i.name'),
-  'identity.identityState': 'null::text',
-  'source.displayableName': foldedText('s.name'),
-  'source.authoritative': 's.authoritative',
-  'source.connectionType': foldedText('s.connection_type'),
+/** Whether these sorters need the sources of the list. */
+export function sortersNeedSources(sorters: readonly Sorter[]): boolean {
+  return sorters.some((sorter) => entitlementSorters.includes(sorter.field))
+}
+
+/** Whether these sorters need `sourceTable`. */
+export function sortersNeedSourceTable(sorters: readonly Sorter[]): boolean {
+  return sorters.some((sorter) => /^source(Owner)?\./.test(sorter.field))
+}
+
+/** The columns that accounts are sorted by. `sources` are those that the caller may see, where they are needed. */
+export function accountSorters(
+  sorters: readonly Sorter[],
+  sources: readonly AccountSource[],
+  parameters: Parameters,
+): Readonly<Record<string, string>> {
+  // Made only where it is asked for: its values are parameters.
+  const has = sortersNeedSources(sorters) ? hasEntitlements(sources, parameters) : 'false'
+  const [only] = sorters
+  return {
+    id: 'a.id',
+    name: foldedText('a.name'),
+    created: 'created.applied_at',
+    modified: 'opened.applied_at',
+    // Ids begin with their source, so the order by source alone is that of the primary key.
+    sourceId:
+      sorters.length === 1 && only?.field === 'sourceId'
+        ? 'a.id'
+        : 'substring(uuid_send(a.id) from 1 for 6)',
+    identityId: 'l.identity_id',
+    nativeIdentity: 'a.native_identity',
+    uuid: 'null::text',
+    manuallyCorrelated: `coalesce(l.match = 'manual', false)`,
+    hasEntitlements: has,
+    entitlements: has,
+    origin: `'AGGREGATED'::text`,
+    'identity.name': foldedText('i.name'),
+    'identity.correlated': isCorrelated,
+    'identity.identityState': 'null::text',
+    'source.displayableName': foldedText('s.name'),
+    'source.authoritative': 's.authoritative',
+    'source.connectionType': foldedText('s.connection_type'),
+    'sourceOwner.name': foldedText('o.name'),
+  }
 }
 
 /** The ids that a condition on `sourceId` or `id` names; what is no id names nothing. */
@@ -216,46 +252,4 @@ function nativeIdentities(
     )
   }
   return `((${places.join(' or ')}) and a.native_identity = any(${parameter(parameters, values, 'text[]')}))`
-}
-
-/**
- * Whether an account has a value of an entitlement attribute. Attributes are canonical JSON, in which a blank attribute
- * has no key and a quote inside a string is escaped; so the key with its quotes and colon is there or it is not, and
- * nothing has to be parsed for it.
- */
-function hasEntitlements(
-  condition: Condition,
-  sources: readonly AccountSource[],
-  parameters: Parameters,
-): string {
-  const wanted = valuesOf(condition)[0] === true
-  const parts = sources
-    .filter((source) => source.entitlementAttributes.length > 0)
-    .map((source) => {
-      const keys = source.entitlementAttributes.map((name) => hasKey(name, parameters))
-      return `(${inSources([source.id], parameters)} and (${keys.join(' or ')}))`
-    })
-  const any = parts.length === 0 ? 'false' : `(${parts.join(' or ')})`
-  return wanted ? any : `(${any} is not true)`
-}
-
-function hasKey(name: string, parameters: Parameters): string {
-  const tests = keyTexts(name).map((text) => {
-    const place = parameter(parameters, text, 'text')
-    return `(strpos(a.attributes, ${place}) > 0 and strpos(a.attributes, ${place} || 'null') = 0)`
-  })
-  return tests.join(' or ')
-}
-
-/** How the key of an attribute stands in canonical JSON: as the first key or as a later one. */
-function keyTexts(name: string): [string, string] {
-  const key = `${JSON.stringify(name)}:`
-  return [`{${key}`, `,${key}`]
-}
-
-/** Whether canonical JSON holds a value of any of these attributes; the same rule as `hasEntitlements` has in SQL. */
-export function holdsAny(attributes: string, names: readonly string[]): boolean {
-  return names.some((name) =>
-    keyTexts(name).some((text) => attributes.includes(text) && !attributes.includes(`${text}null`)),
-  )
 }

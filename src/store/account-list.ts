@@ -1,5 +1,4 @@
 // Reads accounts: one by its id, or a page of a filtered and sorted list; fast at a million of them where an index serves.
-import { RequestError } from '../core/errors.ts'
 import { requiredConditions } from '../core/filter.ts'
 import type { Filter } from '../core/filter.ts'
 import { fromWireId, toWireId } from '../core/id.ts'
@@ -8,16 +7,19 @@ import {
   accountFields,
   accountSorters,
   accountTables,
-  inSources,
   needsSources,
+  sortersNeedSources,
+  sortersNeedSourceTable,
   sourceTable,
   wireIds,
 } from './account-fields.ts'
+import { inSources } from './account-ranges.ts'
 import { keptCount, listAccountSources } from './account-sources.ts'
 import type { AccountSource } from './account-sources.ts'
 import type { Connection, Database, Queryable } from './database.ts'
 import { filterToSql, orderToSql, parameter } from './filter-sql.ts'
 import type { Parameters } from './filter-sql.ts'
+import { readList } from './list-timeout.ts'
 
 /** An account as it is kept, with its link and its instants. */
 export interface AccountRecord {
@@ -43,8 +45,8 @@ export interface AccountQuery {
   readonly sourceIds: readonly string[] | null
 }
 
-/** A filter or an order that no index serves reads all accounts; it may do so for this long. */
-const listTimeoutMs = 10_000
+const narrower =
+  'Add sourceId eq "…" to the filter, ask for id, nativeIdentity or identityId, or leave the sorters out.'
 
 interface AccountRow {
   id: string
@@ -79,15 +81,10 @@ export async function listAccounts(
   query: AccountQuery,
   withTotal: boolean,
 ): Promise<{ readonly accounts: readonly AccountRecord[]; readonly total: number | null }> {
-  try {
-    return await db.transaction(async (tx) => {
-      await tx.query(`set local statement_timeout = ${listTimeoutMs}`)
-      const accounts = query.limit === 0 ? [] : await readPage(tx, query)
-      return { accounts, total: withTotal ? await countAccounts(tx, query) : null }
-    })
-  } catch (error) {
-    throw isTimeout(error) ? tooSlow(error) : error
-  }
+  return readList(db, narrower, async (tx) => {
+    const accounts = await readPage(tx, query)
+    return { accounts, total: withTotal ? await countAccounts(tx, query) : null }
+  })
 }
 
 /** The statement of a page, for the page itself and for tests that look at its plan. */
@@ -96,11 +93,11 @@ export async function accountPageStatement(
   query: AccountQuery,
 ): Promise<{ readonly text: string; readonly values: readonly unknown[] }> {
   const parameters: Parameters = { values: [] }
-  const where = await conditions(q, query, parameters)
-  const tables = query.sorters.some((sorter) => sorter.field.startsWith('source.'))
-    ? accountTables + sourceTable
-    : accountTables
-  const order = orderToSql(query.sorters, sorterColumns(query.sorters), 'a.id')
+  const { sorters } = query
+  const sources = await sourcesOf(q, query, sortersNeedSources(sorters))
+  const where = conditions(query, sources, parameters)
+  const tables = sortersNeedSourceTable(sorters) ? accountTables + sourceTable : accountTables
+  const order = orderToSql(sorters, accountSorters(sorters, sources, parameters), 'a.id')
   const limit = parameter(parameters, query.limit, 'integer')
   const offset = parameter(parameters, query.offset, 'integer')
   // The ids of the page are found first, in an index where one serves. Then each row is looked up by its id: "offset 0"
@@ -130,7 +127,7 @@ async function countAccounts(tx: Connection, query: AccountQuery): Promise<numbe
     return keptCount(tx, confined(named, sourceIds))
   }
   const parameters: Parameters = { values: [] }
-  const where = await conditions(tx, query, parameters)
+  const where = conditions(query, await sourcesOf(tx, query, false), parameters)
   const { rows } = await tx.query<{ count: number }>(
     `select count(*) as count from ${accountTables} where ${where}`,
     parameters.values,
@@ -138,23 +135,25 @@ async function countAccounts(tx: Connection, query: AccountQuery): Promise<numbe
   return rows[0]?.count ?? 0
 }
 
-async function conditions(
+/** The sources that filter or sorters need to know; none where they do not. */
+async function sourcesOf(
   q: Queryable,
-  query: AccountQuery,
+  { filter, sourceIds }: AccountQuery,
+  needed: boolean,
+): Promise<readonly AccountSource[]> {
+  if (!needed && (filter === null || !needsSources(filter))) return []
+  const named = filter === null ? null : namedSources(filter)
+  return listAccountSources(q, named === null ? sourceIds : confined(named, sourceIds))
+}
+
+function conditions(
+  { filter, sourceIds }: AccountQuery,
+  sources: readonly AccountSource[],
   parameters: Parameters,
-): Promise<string> {
-  const { filter, sourceIds } = query
+): string {
   const parts = ['true']
   if (sourceIds !== null) parts.push(inSources(sourceIds, parameters))
-  if (filter !== null) {
-    let sources: readonly AccountSource[] = []
-    if (needsSources(filter)) {
-      const named = namedSources(filter)
-      const wanted = named === null ? sourceIds : confined(named, sourceIds)
-      sources = await listAccountSources(q, wanted)
-    }
-    parts.push(filterToSql(filter, accountFields(sources), parameters))
-  }
+  if (filter !== null) parts.push(filterToSql(filter, accountFields(sources), parameters))
   return parts.join(' and ')
 }
 
@@ -169,28 +168,6 @@ function namedSources(filter: Filter): readonly string[] | null {
 
 function confined(ids: readonly string[], sourceIds: readonly string[] | null): readonly string[] {
   return sourceIds === null ? ids : ids.filter((id) => sourceIds.includes(id))
-}
-
-/** Ids begin with their source, so the order by source alone is that of the primary key. */
-function sorterColumns(sorters: readonly Sorter[]): Readonly<Record<string, string>> {
-  const [only] = sorters
-  if (sorters.length !== 1 || only?.field !== 'sourceId') return accountSorters
-  return { ...accountSorters, sourceId: 'a.id' }
-}
-
-function isTimeout(error: unknown): boolean {
-  return error instanceof Error && Reflect.get(error, 'code') === '57014'
-}
-
-function tooSlow(cause: unknown): RequestError {
-  return new RequestError(
-    'bad_request',
-    `This list was not found within ${listTimeoutMs / 1000} seconds, because no index serves its filter or its order.`,
-    {
-      hint: 'Add sourceId eq "…" to the filter, ask for id, nativeIdentity or identityId, or leave the sorters out.',
-      cause,
-    },
-  )
 }
 
 function rowToAccount(row: AccountRow): AccountRecord {

@@ -1,4 +1,5 @@
 // Filters and sorters as SQL: the fields of a list are data, every value is a parameter, nothing of the input becomes text of a statement.
+import { RequestError } from '../core/errors.ts'
 import { dateInstant } from '../core/filter.ts'
 import type { CompareOp, Condition, Filter, FilterOp, FilterValue } from '../core/filter.ts'
 import { filterError } from '../core/filter-tokens.ts'
@@ -11,8 +12,19 @@ export interface Parameters {
   readonly values: unknown[]
 }
 
-/** Adds a value and gives its place, for example `$3::uuid`. */
+/** Far below the 65,535 values that the protocol takes in a statement. */
+const parameterLimit = 20_000
+
+/**
+ * Adds a value and gives its place, for example `$3::uuid`. Throws `bad_filter` when there are too many: conditions on
+ * what a source has are asked for each source by itself.
+ */
 export function parameter(parameters: Parameters, value: unknown, type: string): string {
+  if (parameters.values.length >= parameterLimit) {
+    throw new RequestError('bad_filter', 'The filter asks about too many sources at once.', {
+      hint: 'Add sourceId eq "…" to it, or use fewer conditions on hasEntitlements, entitlements and source.',
+    })
+  }
   parameters.values.push(value)
   return `$${parameters.values.length}::${type}`
 }

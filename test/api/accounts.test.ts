@@ -294,17 +294,14 @@ describe('the list of accounts', () => {
     expect(await count('sourceId in ("x")')).toBe('0')
   })
 
-  it.each([
-    'entitlements eq "x"',
-    'name co "x"',
-    'uncorrelated eq "true"',
-    'created eq "x"',
-    'id eq 5',
-  ])('refuses the filter %s', async (text) => {
-    const answer = await get(filter(text))
-    expect(answer.status).toBe(400)
-    expect(answer.body.messages[0].text).toMatch(/at character \d+/)
-  })
+  it.each(['name co "x"', 'uncorrelated eq "true"', 'created eq "x"', 'id eq 5'])(
+    'refuses the filter %s',
+    async (text) => {
+      const answer = await get(filter(text))
+      expect(answer.status).toBe(400)
+      expect(answer.body.messages[0].text).toMatch(/at character \d+/)
+    },
+  )
 
   it('confines a SOURCE_SUBADMIN whatever it asks', async () => {
     const caller = await makeCaller(database.db, 'SOURCE_SUBADMIN', [sourceOf(1)])
