@@ -292,6 +292,14 @@ export interface Run {
     readonly outcome: string
     readonly findings: readonly { readonly guard: string }[]
   } | null
+  /** How its columns differ from the schema and from the run before; null until it collects. */
+  readonly drift: {
+    readonly comparedWith: string | null
+    readonly added: readonly string[]
+    readonly removed: readonly string[]
+    readonly missing: readonly string[]
+    readonly extra: readonly string[]
+  } | null
 }
 
 /** What a system says of an account besides its attributes. */

@@ -2,6 +2,7 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { cellText, maximumCells } from '../connect/delimited-scanner.ts'
 import { openRecords } from '../connect/delimited-reader.ts'
+import { type ColumnDrift, columnDrift, dataColumns } from '../core/drift.ts'
 import { type Dialect, readDialect, spoolDialect } from '../core/dialect.ts'
 import { findConnector } from '../connect/registry.ts'
 import { RunError } from '../core/errors.ts'
@@ -15,7 +16,7 @@ import { readLoadState } from '../store/apply.ts'
 import type { Connection, Database } from '../store/database.ts'
 import { claimSetting } from '../store/deployment.ts'
 import { accountRange, partitionName } from '../store/names.ts'
-import { getRun, type Run } from '../store/runs.ts'
+import { getColumnsBefore, getRun, type Run, updateRun } from '../store/runs.ts'
 import { listSchemas } from '../store/schemas.ts'
 import { getSource } from '../store/sources.ts'
 import type { Lease } from '../store/tasks.ts'
@@ -75,6 +76,8 @@ export interface Job {
   readonly schema: Schema
   readonly dialect: Dialect
   readonly layout: Layout
+  /** How the columns differ from the schema and from the run before. */
+  readonly drift: ColumnDrift
   readonly keys: RowKeys
   /** What the row fingerprints are seeded with. */
   readonly seed: Buffer
@@ -139,6 +142,12 @@ export async function openJob(
           onRead,
         )
   const { dialect, layout } = input
+  const drift = await keepColumns(connection, lease, run, schema, input).catch(
+    async (error: unknown) => {
+      await input.forget()
+      throw error
+    },
+  )
   const seed = seedOf(dialect, layout)
   const derive = (label: string | Buffer) =>
     hashKey(createHmac('sha256', secret).update(label).digest().subarray(0, 8))
@@ -150,6 +159,7 @@ export async function openJob(
     source,
     schema,
     ...input,
+    drift,
     keys: { row: derive(seed), key: derive('key-hash') },
     seed,
     optimized: run.fields['disableOptimization'] !== 'true',
@@ -228,6 +238,22 @@ async function openSystem(
     await system.close()
     throw error
   }
+}
+
+/** Writes down by which settings and columns the run collects, and tells how the columns have moved. */
+async function keepColumns(
+  connection: Connection,
+  lease: Lease,
+  run: Run,
+  schema: Schema,
+  { dialect, layout }: Pick<Input, 'dialect' | 'layout'>,
+): Promise<ColumnDrift> {
+  const columns = dataColumns(layout.header)
+  const drift = columnDrift(columns, layout, await getColumnsBefore(connection, run))
+  const { identityAttribute, displayAttribute, attributes } = schema
+  const settings = { dialect, identityAttribute, displayAttribute, attributes, columns, drift }
+  await updateRun(connection, lease, { settings })
+  return drift
 }
 
 /** The names in the first record of a file, without the spaces around them. */

@@ -1,4 +1,5 @@
 // What a read has brought, ready to be judged and applied; two ways lead there, first-load.ts and staged-load.ts.
+import { driftMessages } from '../core/drift.ts'
 import { compareNames, quoteNames } from '../core/layout.ts'
 import type { PlanCounts } from '../core/plan.ts'
 import type { Reject } from '../core/source-record.ts'
@@ -107,6 +108,7 @@ export function columnMessages(job: Job, read: SystemRead | null): TaskMessage[]
       key: `${job.system === null ? 'The columns' : 'Delivered, but'} ${quoteNames(extra)} are no attributes of the schema and were ignored.`,
     })
   }
+  messages.push(...driftMessages(job.drift))
   const shortened = read?.shortened ?? []
   if (shortened.length > 0) {
     messages.push({

@@ -1,4 +1,5 @@
 // The ledger: one row for each aggregation, what it read, what it did, and its rejects.
+import type { ColumnDrift } from '../core/drift.ts'
 import { fromWireId, toWireId } from '../core/id.ts'
 import type { Reject } from '../core/source-record.ts'
 import type { Database, Queryable, Row } from './database.ts'
@@ -43,11 +44,13 @@ export interface Run {
   readonly read: RunRead | null
   readonly feedNumber: number | null
   readonly applied: string | null
+  /** How its columns differ from the schema and from the run before; null until it collects, and for removals. */
+  readonly drift: ColumnDrift | null
 }
 
 const runColumns = `run.task_id, run.number, run.source_id, run.node, run.spool_file, run.spool_bytes,
   encode(run.spool_sha256, 'hex') as sha256, run.file_name, run.fields, run.phases, run.counters, run.verdict,
-  run.baseline, run.read, run.feed_number, run.applied_at`
+  run.baseline, run.read, run.feed_number, run.applied_at, run.settings -> 'drift' as drift`
 
 function rowToRun(row: Row): Run {
   const applied = row['applied_at']
@@ -68,6 +71,7 @@ function rowToRun(row: Row): Run {
     read: row['read'] as RunRead | null,
     feedNumber: row['feed_number'] as number | null,
     applied: applied instanceof Date ? applied.toISOString() : null,
+    drift: row['drift'] as ColumnDrift | null,
   }
 }
 
@@ -119,6 +123,21 @@ export async function getRunId(q: Queryable, number: number): Promise<string | n
   )
   const [row] = rows
   return row === undefined ? null : toWireId(row.task_id)
+}
+
+/** The columns of the last run of a source before this one that had an effect, and its id; null when there is none. */
+export async function getColumnsBefore(
+  q: Queryable,
+  run: Pick<Run, 'sourceId' | 'number'>,
+): Promise<{ readonly run: string; readonly columns: readonly string[] } | null> {
+  const { rows } = await q.query<{ task_id: string; columns: readonly string[] }>(
+    `select task_id, settings -> 'columns' as columns from run
+     where source_id = $1::uuid and number < $2::bigint and applied_at is not null and settings ? 'columns'
+     order by number desc limit 1`,
+    [fromWireId(run.sourceId), run.number],
+  )
+  const [row] = rows
+  return row === undefined ? null : { run: toWireId(row.task_id), columns: row.columns }
 }
 
 /** What is written into the ledger while a run goes on. Keys that are not given stay as they are. */

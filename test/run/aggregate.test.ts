@@ -731,3 +731,43 @@ describe('a run', () => {
     expect((await lab.db.query('select from run where spool_file is not null')).rowCount).toBe(0)
   })
 })
+
+describe('the columns of a run', () => {
+  it('are compared with the schema and with the last run that had an effect, and the drift is kept and told', async () => {
+    const source = await newSource()
+    const first = await lab.load(source, 'id,name,mail,room\na,Ann,x,1\n')
+    expect((await runOf(lab.db, first.id))?.drift).toEqual({
+      comparedWith: null,
+      added: [],
+      removed: [],
+      missing: [],
+      extra: ['room'],
+    })
+    expect(keys(first)).not.toContain('Since the last')
+
+    // A run without effect is nothing to compare with.
+    const failed = await lab.load(source, 'name,floor\nAnn,x\n')
+    expect(failed.completionStatus).toBe('ERROR')
+
+    const second = await lab.load(source, 'floor,id,name\n3,a,Ann\n')
+    expect((await runOf(lab.db, second.id))?.drift).toEqual({
+      comparedWith: first.id,
+      added: ['floor'],
+      removed: ['mail', 'room'],
+      missing: ['mail'],
+      extra: ['floor'],
+    })
+    expect(keys(second)).toContain(
+      'WARN: Since the last completed run the columns have lost "mail", "room" and gained "floor".',
+    )
+
+    const third = await lab.load(source, 'id,name,mail\na,Ann,x\n')
+    expect(third.completionStatus).toBe('SUCCESS')
+    expect(keys(third)).toContain(
+      'INFO: Since the last completed run the columns have lost "floor" and gained "mail".',
+    )
+    const fourth = await lab.load(source, 'mail,id,name\nx,a,Ann\n')
+    expect(fourth.messages).toEqual([])
+    expect((await runOf(lab.db, fourth.id))?.drift).toMatchObject({ added: [], removed: [] })
+  })
+})
