@@ -5,7 +5,8 @@ import { connect, withCommonOptions } from './connection.ts'
 import type { CommonOptions } from './connection.ts'
 import { CliError, exitCodes } from './exit-code.ts'
 import { findSource } from './find-source.ts'
-import { note, number, printFields, printJson, printTable, show } from './terminal.ts'
+import { printView } from './output.ts'
+import { note, number, printFields, printTable, show } from './terminal.ts'
 import { wholeNumber } from './whole-number.ts'
 
 interface ListOptions extends CommonOptions {
@@ -58,18 +59,20 @@ async function list(options: ListOptions): Promise<void> {
     accounts.push(...page.items)
     if (page.items.length < limit) break
   }
-  if (options.json === true) printJson(accounts)
-  else {
-    printTable(
-      ['ID', 'NATIVE IDENTITY', 'NAME', 'SOURCE'],
-      accounts.map(({ id, nativeIdentity, name, sourceName }) => [
-        id,
-        nativeIdentity,
-        show(name),
-        show(sourceName),
-      ]),
-    )
-  }
+  printView(options, {
+    data: accounts,
+    columns: ['id', 'nativeIdentity', 'name', 'sourceId', 'sourceName'],
+    table: () =>
+      printTable(
+        ['ID', 'NATIVE IDENTITY', 'NAME', 'SOURCE'],
+        accounts.map(({ id, nativeIdentity, name, sourceName }) => [
+          id,
+          nativeIdentity,
+          show(name),
+          show(sourceName),
+        ]),
+      ),
+  })
   if (total !== null && total > accounts.length) {
     note(`${number(accounts.length)} of ${number(total)} accounts; --limit shows more.`)
   }
@@ -83,7 +86,10 @@ async function get(
   const account = await client.accounts.get(
     options.source === undefined ? id : await idOf(client, options.source, id),
   )
-  if (options.json === true) return printJson(account)
+  printView(options, { data: account, table: () => showAccount(account) })
+}
+
+function showAccount(account: Account): void {
   printFields([
     ['id', account.id],
     ['native identity', account.nativeIdentity],

@@ -1,5 +1,5 @@
 // How a command ends: the exit codes, and the error that carries one.
-import { ApiError, WaitTimeout } from '../client/index.ts'
+import { ApiError, ReadOnlyError, WaitTimeout } from '../client/index.ts'
 
 /** The exit codes; docs/reference/cli.md explains them. */
 export const exitCodes = {
@@ -31,6 +31,7 @@ export class CliError extends Error {
 export function exitCodeOf(error: unknown): ExitCode {
   if (error instanceof CliError) return error.exitCode
   if (error instanceof WaitTimeout) return exitCodes.timeout
+  if (error instanceof ReadOnlyError) return exitCodes.auth
   if (!(error instanceof ApiError)) return exitCodes.failed
   if (error.status === 401 || error.status === 403) return exitCodes.auth
   if (error.status === 404) return exitCodes.notFound

@@ -3,6 +3,16 @@ import { ApiError } from '../client/index.ts'
 import type { Client, Source } from '../client/index.ts'
 import { CliError, exitCodes } from './exit-code.ts'
 
+/** All sources that the caller may see, by name. */
+export async function allSources(client: Client): Promise<readonly Source[]> {
+  const sources: Source[] = []
+  for (let offset = 0; ; offset += 250) {
+    const { items } = await client.sources.list({ limit: 250, offset, sorters: 'name' })
+    sources.push(...items)
+    if (items.length < 250) return sources
+  }
+}
+
 /** Finds a source by id or by name; names are compared without regard to case, an exact one wins. */
 export async function findSource(client: Client, nameOrId: string): Promise<Source> {
   if (/^[0-9a-f]{32}$/i.test(nameOrId)) {

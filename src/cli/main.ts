@@ -1,11 +1,19 @@
 // The command `muster`: its commands, its errors and its exit code.
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { ApiError, ConnectionError } from '../client/index.ts'
+import { ApiError, ConnectionError, ReadOnlyError, WaitTimeout } from '../client/index.ts'
 import { addAccountCommands } from './account-command.ts'
 import { addAggregateCommand } from './aggregate-command.ts'
+import { addApiCommands } from './api-command.ts'
+import { addBackupCommands } from './backup-command.ts'
+import { paint } from './colour.ts'
+import { readOnlyHint } from './confirm.ts'
+import { addCompletionCommands } from './completion-command.ts'
 import { addDoctorCommand } from './doctor-command.ts'
+import { addEnvCommands } from './env-command.ts'
 import { exitCodeOf, exitCodes } from './exit-code.ts'
+import { goesOn } from './follow-task.ts'
+import { addRunCommands } from './run-command.ts'
 import { addServerCommands } from './server-command.ts'
 import { addSourceCommands } from './source-command.ts'
 import { addTaskCommands } from './task-command.ts'
@@ -35,19 +43,24 @@ function program(): Command {
     .showHelpAfterError('Run the command with --help to see its options.')
     .addHelpText(
       'after',
-      '\nEnvironment: SAIL_BASE_URL, SAIL_CLIENT_ID, SAIL_CLIENT_SECRET (or SAIL_CLIENT_SECRET_FILE, or SAIL_ACCESS_TOKEN).' +
+      '\nEnvironment: SAIL_BASE_URL, SAIL_CLIENT_ID, SAIL_CLIENT_SECRET (or SAIL_CLIENT_SECRET_FILE, or SAIL_ACCESS_TOKEN); else the environments of `muster env`.' +
         '\nData goes to standard output, everything else to standard error.' +
         '\nExit codes: 0 ok, 1 failed, 2 usage, 3 not allowed, 4 not found, 5 stopped by a guard, 6 timed out, 130 interrupted.' +
         '\n\nExamples:\n  muster serve\n  muster source create HR --from hr.csv\n  muster aggregate hr.csv --source HR',
     )
     .exitOverride()
   addServerCommands(root)
+  addBackupCommands(root)
   addSourceCommands(root)
   addAggregateCommand(root)
   addTaskCommands(root)
+  addRunCommands(root)
   addAccountCommands(root)
   addTokenCommands(root)
+  addEnvCommands(root)
+  addApiCommands(root)
   addDoctorCommand(root)
+  addCompletionCommands(root)
   return root
 }
 
@@ -57,13 +70,15 @@ function fail(error: unknown): number {
     return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
   }
   const message = error instanceof Error ? error.message : String(error)
-  note(`muster: ${plain(message)}`)
+  note(`${paint(process.stderr, 'red', 'muster:')} ${plain(message)}`)
   const hint = hintOf(error)
   if (hint !== null) note(`        ${plain(hint)}`)
   return exitCodeOf(error)
 }
 
 function hintOf(error: unknown): string | null {
+  if (error instanceof WaitTimeout) return goesOn(error.taskId)
+  if (error instanceof ReadOnlyError) return readOnlyHint
   if (error instanceof ConnectionError) return '`muster doctor` looks at what is wrong.'
   if (error instanceof ApiError) {
     if (error.status === 401)

@@ -1,4 +1,5 @@
 // A bar on stderr while something runs. It moves on a terminal; elsewhere only new texts are printed, and not often.
+import { isTerminal } from './colour.ts'
 import { note, plain } from './terminal.ts'
 
 /** A bar. `done` is between 0 and 1, or null while nobody knows. */
@@ -15,7 +16,7 @@ const printMs = 5_000
 /** Makes a bar; `quiet` makes one that shows nothing. */
 export function progressBar(quiet: boolean): ProgressBar {
   if (quiet) return { show: () => {}, clear: () => {} }
-  const terminal = process.stderr.isTTY
+  const terminal = isTerminal(process.stderr)
   // Elsewhere than on a terminal, what is over in a moment is not worth a line.
   let lastAt = terminal ? Number.NEGATIVE_INFINITY : performance.now()
   let lastText = ''

@@ -1,17 +1,19 @@
 // muster source create|list|get|delete; source-probe-command.ts has the rest.
-import { createInterface } from 'node:readline/promises'
 import type { Command } from 'commander'
 import type { AttributeDefinition, Client, Schema, Source } from '../client/index.ts'
+import { confirm, requireChanges } from './confirm.ts'
 import { connect, withCommonOptions } from './connection.ts'
 import type { CommonOptions } from './connection.ts'
 import { CliError, exitCodes } from './exit-code.ts'
 import { chooseDisplay, chooseIdentity, sampleFile } from './file-sample.ts'
 import type { FileSample } from './file-sample.ts'
-import { findSource } from './find-source.ts'
-import { followTask, reportTask } from './follow-task.ts'
+import { allSources, findSource } from './find-source.ts'
+import { followTask, reportTask, withWaitOptions } from './follow-task.ts'
+import type { WaitingOptions } from './follow-task.ts'
 import { addSourceProbeCommands } from './source-probe-command.ts'
+import { isForPrograms, printView } from './output.ts'
 import { collect, readSettings } from './source-settings.ts'
-import { note, plain, print, printFields, printJson, printTable, show } from './terminal.ts'
+import { note, plain, print, printFields, printTable, show } from './terminal.ts'
 
 interface CreateOptions extends CommonOptions {
   readonly from?: string
@@ -64,11 +66,10 @@ export function addSourceCommands(program: Command): void {
     .description('show a source and its account schema')
     .addHelpText('after', '\nExample:\n  muster source get HR')
     .action((nameOrId: string, options: CommonOptions) => get(nameOrId, options))
-  withCommonOptions(source.command('delete'))
+  withWaitOptions(withCommonOptions(source.command('delete')))
     .argument('<source>', 'name or id')
     .description('delete a source with its accounts')
     .option('--yes', 'do not ask')
-    .option('--no-wait', 'do not wait until its accounts are gone')
     .addHelpText('after', '\nExample:\n  muster source delete HR --yes')
     .action((nameOrId: string, options: DeleteOptions) => remove(nameOrId, options))
   addSourceProbeCommands(source)
@@ -99,8 +100,10 @@ async function createDirect(name: string, options: CreateOptions): Promise<void>
   const schema = schemas.find((one) => one.name === 'account') ?? null
   if (schema === null) note('It has no account schema yet: its connector is not known here.')
   else note('`muster source test` looks whether it works, `muster source discover` what it has.')
-  if (options.json === true) return printJson({ ...source, schema })
-  showSource(source, schema)
+  printView(options, {
+    data: { ...source, schema },
+    table: () => showSource(source, schema),
+  })
 }
 
 async function create(name: string, options: CreateOptions): Promise<void> {
@@ -154,8 +157,10 @@ async function create(name: string, options: CreateOptions): Promise<void> {
   })
   note(`Identity column: ${plain(chosen.column)} (${chosen.why}).`)
   note(`Name column: ${plain(display.column)} (${display.why}).`)
-  if (options.json === true) return printJson({ ...source, schema })
-  showSource(source, schema)
+  printView(options, {
+    data: { ...source, schema },
+    table: () => showSource(source, schema),
+  })
 }
 
 /** Gives the new source its schema; a source that cannot have it is taken back, so that nothing is half made. */
@@ -212,30 +217,28 @@ function percent(text: string | undefined): number | undefined {
 }
 
 async function list(options: CommonOptions): Promise<void> {
-  const client = connect(options)
-  const sources: Source[] = []
-  for (let offset = 0; ; offset += 250) {
-    const { items } = await client.sources.list({ limit: 250, offset, sorters: 'name' })
-    sources.push(...items)
-    if (items.length < 250) break
-  }
-  if (options.json === true) return printJson(sources)
-  printTable(
-    ['ID', 'NAME', 'TYPE', 'CONNECTION', 'HEALTHY'],
-    sources.map(({ id, name, type, connectionType, healthy }) => [
-      id,
-      name,
-      show(type),
-      show(connectionType),
-      show(healthy),
-    ]),
-  )
+  const sources = await allSources(connect(options))
+  printView(options, {
+    data: sources,
+    columns: ['id', 'name', 'description', 'type', 'connector', 'connectionType', 'healthy'],
+    table: () =>
+      printTable(
+        ['ID', 'NAME', 'TYPE', 'CONNECTION', 'HEALTHY'],
+        sources.map(({ id, name, type, connectionType, healthy }) => [
+          id,
+          name,
+          show(type),
+          show(connectionType),
+          show(healthy),
+        ]),
+      ),
+  })
 }
 
 async function get(nameOrId: string, options: CommonOptions): Promise<void> {
   const client = connect(options)
   const source = await findSource(client, nameOrId)
-  if (options.json === true) return printJson(source)
+  if (isForPrograms(options)) return printView(options, { data: source, table: () => {} })
   const schemas = await client.schemas.list(source.id)
   showSource(source, schemas.find(({ name }) => name === 'account') ?? null)
 }
@@ -261,33 +264,21 @@ function showSource(source: Source, schema: Schema | null): void {
   ])
 }
 
-interface DeleteOptions extends CommonOptions {
+interface DeleteOptions extends WaitingOptions {
   readonly yes?: boolean
-  readonly wait: boolean
 }
 
 async function remove(nameOrId: string, options: DeleteOptions): Promise<void> {
   const client = connect(options)
   const source = await findSource(client, nameOrId)
-  // Without a terminal nobody can answer, and whoever wrote the script has decided.
-  if (options.yes !== true && process.stdin.isTTY && process.stderr.isTTY) await confirm(source)
+  const question = `Delete the source "${plain(source.name)}" and all its accounts?`
+  requireChanges(client, `Deleting the source "${source.name}"`)
+  await confirm(question, options.yes === true)
   const task = await client.sources.delete(source.id)
   if (!options.wait) {
-    if (options.json === true) printJson(task)
-    else print(task.id)
-    return
+    return printView(options, { data: task, table: () => print(task.id) })
   }
-  const ended = await followTask(client, task.id, { quiet: options.json === true })
-  reportTask(ended, options.json === true)
+  const ended = await followTask(client, task.id, options)
+  reportTask(ended, options)
   process.exitCode = ended.completionStatus === 'SUCCESS' ? exitCodes.ok : exitCodes.failed
-}
-
-async function confirm(source: Source): Promise<void> {
-  const lines = createInterface({ input: process.stdin, output: process.stderr })
-  const answer = await lines.question(
-    `Delete the source "${plain(source.name)}" and all its accounts? [y/N] `,
-  )
-  lines.close()
-  if (!/^y(?:es)?$/i.test(answer.trim()))
-    throw new CliError(exitCodes.usage, 'Nothing was deleted.')
 }

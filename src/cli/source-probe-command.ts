@@ -1,11 +1,18 @@
 // muster source test|discover|peek|reset-state: questions to the system of a source, and where the next read begins.
 import type { Command } from 'commander'
-import type { Client, Discovery, SchemaProposal, StatusResponse } from '../client/index.ts'
+import type {
+  Client,
+  Discovery,
+  ResourceObjectsResponse,
+  SchemaProposal,
+  StatusResponse,
+} from '../client/index.ts'
 import { connect, withCommonOptions } from './connection.ts'
 import type { CommonOptions } from './connection.ts'
 import { exitCodes } from './exit-code.ts'
 import { findSource } from './find-source.ts'
-import { note, number, plain, print, printFields, printJson, printTable, show } from './terminal.ts'
+import { formatOf, printView } from './output.ts'
+import { note, number, plain, print, printFields, printTable, show } from './terminal.ts'
 import { wholeNumber } from './whole-number.ts'
 
 interface TestOptions extends CommonOptions {
@@ -63,8 +70,7 @@ async function test(nameOrId: string, options: TestOptions): Promise<void> {
   const answer = await (options.connection === true
     ? client.probes.checkConnection(source.id)
     : client.probes.testConfiguration(source.id))
-  if (options.json === true) printJson(answer)
-  else showStatus(answer)
+  printView(options, { data: answer, table: () => showStatus(answer) })
   process.exitCode = answer.status === 'SUCCESS' ? exitCodes.ok : exitCodes.failed
 }
 
@@ -92,8 +98,7 @@ async function discover(nameOrId: string, options: DiscoverOptions): Promise<voi
   const client = connect(options)
   const source = await findSource(client, nameOrId)
   const found = await client.probes.discover(source.id)
-  if (options.json === true) printJson(found)
-  else showDiscovery(found)
+  printView(options, { data: found, table: () => showDiscovery(found) })
   const prune = options.prune === true
   const open = found.schemas.filter(
     ({ patch, create, removal }) =>
@@ -161,7 +166,13 @@ async function peek(nameOrId: string, options: PeekOptions): Promise<void> {
   const maxCount = options.limit
   const source = await findSource(client, nameOrId)
   const answer = await client.probes.peek(source.id, { objectType: options.type, maxCount })
-  if (options.json === true) return printJson(answer)
+  if (formatOf(options) === 'csv') {
+    return printView(options, { data: answer.resourceObjects, table: () => {} })
+  }
+  printView(options, { data: answer, table: () => showObjects(answer) })
+}
+
+function showObjects(answer: ResourceObjectsResponse): void {
   const objects = answer.resourceObjects
   const names = [...new Set(objects.flatMap(({ attributes }) => Object.keys(attributes)))]
   const columns = names.slice(0, shownColumns)
@@ -192,10 +203,13 @@ async function resetState(nameOrId: string, options: CommonOptions): Promise<voi
   const source = await findSource(client, nameOrId)
   const before = await client.sources.state(source.id)
   await client.sources.resetState(source.id)
-  if (options.json === true) return printJson(before)
-  print(
-    before.hasCursor
-      ? `Forgotten: the read of ${show(before.since)}. The next read is full.`
-      : 'There was nothing to forget: the next read is full.',
-  )
+  printView(options, {
+    data: before,
+    table: () =>
+      print(
+        before.hasCursor
+          ? `Forgotten: the read of ${show(before.since)}. The next read is full.`
+          : 'There was nothing to forget: the next read is full.',
+      ),
+  })
 }

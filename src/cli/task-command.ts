@@ -1,12 +1,18 @@
-// muster task list|get|cancel.
+// muster task list|get|wait|cancel.
 import { Option } from 'commander'
 import type { Command } from 'commander'
+import { requireChanges } from './confirm.ts'
 import { connect, withCommonOptions } from './connection.ts'
 import type { CommonOptions } from './connection.ts'
+import { duration } from './duration.ts'
+import { CliError, exitCodes } from './exit-code.ts'
 import { findSource } from './find-source.ts'
-import { followTask, reportTask } from './follow-task.ts'
+import { followTask, reportTask, withWaitOptions } from './follow-task.ts'
+import type { WaitingOptions } from './follow-task.ts'
+import { printView } from './output.ts'
+import { outcome, runOf } from './run-outcome.ts'
+import { printTable, show } from './terminal.ts'
 import { wholeNumber } from './whole-number.ts'
-import { printJson, printTable, show } from './terminal.ts'
 
 interface ListOptions extends CommonOptions {
   readonly source?: string
@@ -14,9 +20,14 @@ interface ListOptions extends CommonOptions {
   readonly limit: number
 }
 
+interface WaitOptions extends CommonOptions {
+  readonly timeout?: number
+  readonly failOnWarning?: boolean
+}
+
 /** Adds the commands of tasks. */
 export function addTaskCommands(program: Command): void {
-  const task = program.command('task').description('show and cancel tasks')
+  const task = program.command('task').description('show, await and cancel tasks')
   withCommonOptions(task.command('list'))
     .description('list tasks, the newest first')
     .option('--source <source>', 'only of this source, by name or id')
@@ -37,16 +48,23 @@ export function addTaskCommands(program: Command): void {
     .description('show a task')
     .addHelpText('after', '\nExample:\n  muster task get 2c9180835d2e5168015d32f890ca1581')
     .action(async (id: string, options: CommonOptions) => {
-      reportTask(await connect(options).tasks.get(id), options.json === true)
+      reportTask(await connect(options).tasks.get(id), options)
     })
-  withCommonOptions(task.command('cancel'))
+  withCommonOptions(task.command('wait'))
+    .argument('<id>', 'the id of the task')
+    .description('wait for the end of a task; the exit code tells it')
+    .option('--timeout <duration>', 'stop waiting after this long; the task goes on', duration)
+    .option('--fail-on-warning', 'exit with 1 when it ends with warnings')
+    .addHelpText(
+      'after',
+      '\nExample:\n  id=$(muster aggregate hr.csv --source HR --no-wait)\n  muster task wait "$id" --timeout 10m',
+    )
+    .action((id: string, options: WaitOptions) => wait(id, options))
+  withWaitOptions(withCommonOptions(task.command('cancel')))
     .argument('<id>', 'the id of the task')
     .description('stop a run; nothing of it is kept unless it was already applied')
-    .option('--no-wait', 'do not wait until it has ended')
     .addHelpText('after', '\nExample:\n  muster task cancel 2c9180835d2e5168015d32f890ca1581')
-    .action((id: string, options: CommonOptions & { readonly wait: boolean }) =>
-      cancel(id, options),
-    )
+    .action((id: string, options: WaitingOptions) => cancel(id, options))
 }
 
 async function list(options: ListOptions): Promise<void> {
@@ -62,26 +80,40 @@ async function list(options: ListOptions): Promise<void> {
     sorters: '-created',
     ...(filters.length > 0 && { filters: filters.join(' and ') }),
   })
-  if (options.json === true) return printJson(items)
-  printTable(
-    ['ID', 'CREATED', 'NAME', 'SOURCE', 'STATUS'],
-    items.map(({ id, created, uniqueName, target, completionStatus, progress }) => [
-      id,
-      created,
-      uniqueName,
-      show(target?.name),
-      completionStatus ?? (show(progress) || 'running'),
-    ]),
-  )
+  printView(options, {
+    data: items,
+    columns: ['id', 'type', 'uniqueName', 'created', 'completed', 'completionStatus'],
+    table: () =>
+      printTable(
+        ['ID', 'CREATED', 'NAME', 'SOURCE', 'STATUS'],
+        items.map(({ id, created, uniqueName, target, completionStatus, progress }) => [
+          id,
+          created,
+          uniqueName,
+          show(target?.name),
+          completionStatus ?? (show(progress) || 'running'),
+        ]),
+      ),
+  })
 }
 
-async function cancel(
-  id: string,
-  options: CommonOptions & { readonly wait: boolean },
-): Promise<void> {
+async function wait(id: string, options: WaitOptions): Promise<void> {
   const client = connect(options)
+  const task = await followTask(client, id, options)
+  const run = await runOf(client, id)
+  reportTask(task, options)
+  process.exitCode = outcome(task, run, options.failOnWarning === true)
+}
+
+async function cancel(id: string, options: WaitingOptions): Promise<void> {
+  const client = connect(options)
+  requireChanges(client, `Cancelling task ${id}`)
   const asked = await client.tasks.cancel(id)
-  const quiet = options.json === true
-  const task = options.wait ? await followTask(client, id, { quiet, timeoutMs: 60_000 }) : asked
-  reportTask(task, quiet)
+  const task = options.wait ? await followTask(client, id, { timeout: 60_000, ...options }) : asked
+  reportTask(task, options)
+  if (!options.wait || task.completionStatus === 'TERMINATED') return
+  throw new CliError(
+    exitCodes.failed,
+    `The task had come to its end before it could be stopped: ${show(task.completionStatus)}.`,
+  )
 }

@@ -1,4 +1,5 @@
 // What is printed and where: data on stdout, everything else on stderr, nothing that a terminal would obey.
+import { paint, styleOf } from './colour.ts'
 
 /** Text of a server or a file made harmless: control characters and direction marks are spelled as escapes. */
 export function plain(text: string): string {
@@ -34,20 +35,29 @@ export function printTable(heads: readonly string[], rows: readonly (readonly st
   const widths = heads.map((_, column) =>
     Math.max(...lines.map((line) => line[column]?.length ?? 0)),
   )
-  for (const line of lines) {
-    print(
-      line
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
+  for (const [row, line] of lines.entries()) {
+    const last = line.length - 1
+    const cells = line.map((cell, column) => {
+      const padded = column === last ? cell : cell.padEnd(widths[column] ?? 0)
+      return row === 0 ? paint(process.stdout, 'bold', padded) : coloured(cell, padded)
+    })
+    print(cells.join('  ').trimEnd())
   }
 }
 
 /** Names and values, one to a line. */
 export function printFields(fields: readonly (readonly [name: string, value: string])[]): void {
   const width = Math.max(...fields.map(([name]) => name.length))
-  for (const [name, value] of fields) print(`${name.padEnd(width)}  ${plain(value)}`)
+  for (const [name, value] of fields) {
+    const text = plain(value)
+    print(`${name.padEnd(width)}  ${coloured(text.split(' ', 1)[0] ?? '', text)}`.trimEnd())
+  }
+}
+
+/** Words that tell how something ended stand out. */
+function coloured(word: string, text: string): string {
+  const style = styleOf(word)
+  return style === null ? text : paint(process.stdout, style, text)
 }
 
 /** 1234567 → 1,234,567, the same in every locale. */

@@ -5,7 +5,8 @@ import { levels } from '../core/access.ts'
 import { connect, withCommonOptions } from './connection.ts'
 import type { CommonOptions } from './connection.ts'
 import { findSource } from './find-source.ts'
-import { note, plain, print, printJson } from './terminal.ts'
+import { printView } from './output.ts'
+import { note, plain, print } from './terminal.ts'
 
 interface CreateOptions extends CommonOptions {
   readonly level: string
@@ -44,8 +45,12 @@ async function create(options: CreateOptions): Promise<void> {
     ...(options.scope !== undefined && { scopes: options.scope }),
   })
   note('The secret is shown now and never again.')
-  if (options.json === true) return printJson(made)
-  print(`SAIL_BASE_URL=${client.baseUrl}`)
-  print(`SAIL_CLIENT_ID=${plain(made.id)}`)
-  print(`SAIL_CLIENT_SECRET=${plain(made.secret ?? '')}`)
+  printView(options, {
+    data: made,
+    table: () => {
+      print(`SAIL_BASE_URL=${client.baseUrl}`)
+      print(`SAIL_CLIENT_ID=${plain(made.id)}`)
+      print(`SAIL_CLIENT_SECRET=${plain(made.secret ?? '')}`)
+    },
+  })
 }

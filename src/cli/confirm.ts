@@ -1,0 +1,40 @@
+// Asks before what cannot be undone, where there is somebody to ask.
+import { createInterface } from 'node:readline/promises'
+import type { Client } from '../client/index.ts'
+import { CliError, exitCodes } from './exit-code.ts'
+
+/** Refuses at the beginning what the client would refuse at its first change. `what` begins the sentence. */
+export function requireChanges({ readOnly }: Client, what: string): void {
+  if (!readOnly) return
+  throw new CliError(
+    exitCodes.auth,
+    `${what} is refused: the environment is read-only.`,
+    readOnlyHint,
+  )
+}
+
+/** What to do about an environment that is read-only. */
+export const readOnlyHint =
+  '`muster env show` shows it, `muster env set <name> --no-read-only` lifts it.'
+
+/**
+ * Asks at a terminal, unless `yes`; throws when the answer is not yes. Without a terminal nobody can answer, and whoever
+ * wrote the script has decided.
+ */
+export async function confirm(question: string, yes: boolean): Promise<void> {
+  if (yes || !process.stdin.isTTY || !process.stderr.isTTY) return
+  const lines = createInterface({ input: process.stdin, output: process.stderr })
+  // The end of the input and Ctrl-C close it without an answer, and a question then waits for ever.
+  const closed = new Promise<never>((_, reject) => {
+    lines.once('close', () =>
+      reject(new CliError(exitCodes.interrupted, 'There was no answer; nothing was changed.')),
+    )
+    lines.once('SIGINT', () => lines.close())
+  })
+  closed.catch(() => {})
+  const answer = await Promise.race([lines.question(`${question} [y/N] `), closed])
+  lines.close()
+  if (!/^y(?:es)?$/i.test(answer.trim())) {
+    throw new CliError(exitCodes.usage, 'Nothing was changed.')
+  }
+}

@@ -1,0 +1,69 @@
+// How requests leave the machine: proxies by HTTPS_PROXY, HTTP_PROXY and NO_PROXY, and authorities that only a company knows.
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { rootCertificates } from 'node:tls'
+import { CliError, exitCodes } from './exit-code.ts'
+
+/** What `fetch` is, in Node and in undici alike. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>
+
+/**
+ * The `fetch` for what the environment says; that of Node where it says nothing, because Node 20 knows no proxies.
+ * NODE_EXTRA_CA_CERTS is honoured by Node itself, and by both.
+ */
+export function openNetwork(caFile: string | undefined): Fetch {
+  const ca = caFile === undefined ? null : readAuthorities(caFile)
+  if (ca === null && !hasProxy()) return (url, init) => globalThis.fetch(url, init)
+  let opened: Fetch | null = null
+  return (url, init) => {
+    opened ??= open(ca)
+    return opened(url, init)
+  }
+}
+
+/** What is used of the package. */
+interface Undici {
+  readonly EnvHttpProxyAgent: new (options: object) => object
+  readonly fetch: Fetch
+}
+
+function open(ca: string[] | null): Fetch {
+  // Loaded on use. Its own fetch goes with its agent: that of Node may be older and not understand it.
+  const { EnvHttpProxyAgent, fetch } = createRequire(import.meta.url)('undici') as Undici
+  const tls = ca === null ? {} : { ca }
+  const dispatcher = new EnvHttpProxyAgent({
+    // No time limit of its own: uploads take as long as they take, and every call has a limit from outside.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: tls,
+    requestTls: tls,
+    proxyTls: tls,
+  })
+  return (url, init) => {
+    // No type of Node has this option by this name, and undici's own fetch needs it.
+    return fetch(url, Object.assign({}, init, { dispatcher }))
+  }
+}
+
+function hasProxy(): boolean {
+  return ['HTTPS_PROXY', 'HTTP_PROXY'].some(
+    (name) => (process.env[name] ?? process.env[name.toLowerCase()] ?? '') !== '',
+  )
+}
+
+/** The authorities of a file beside those that Node trusts anyway. */
+function readAuthorities(path: string): string[] {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new CliError(exitCodes.usage, `--ca-file cannot be read: ${reason}.`)
+  }
+  if (!text.includes('-----BEGIN CERTIFICATE-----')) {
+    throw new CliError(exitCodes.usage, `--ca-file ${path} holds no certificate in PEM.`)
+  }
+  // A list of authorities stands in place of what Node has from the variable, so that is read too.
+  const extra = process.env['NODE_EXTRA_CA_CERTS'] ?? ''
+  return [...rootCertificates, text, ...(extra === '' ? [] : [readFileSync(extra, 'utf8')])]
+}
