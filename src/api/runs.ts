@@ -52,6 +52,24 @@ const RunModel = Type.Object({
     description: 'before, created, updated, removed (as planned), unchanged.',
   }),
   verdict: nullable(Type.Unknown({ description: 'The outcome of the guards and their findings.' })),
+  drift: nullable(
+    Type.Object(
+      {
+        comparedWith: nullable(
+          Type.String({ description: 'The last run before it that had an effect.' }),
+        ),
+        added: Type.Array(
+          Type.String({ description: 'A column that the run before did not have.' }),
+        ),
+        removed: Type.Array(Type.String({ description: 'A column that only the run before had.' })),
+        missing: Type.Array(
+          Type.String({ description: 'An attribute of the schema without a column.' }),
+        ),
+        extra: Type.Array(Type.String({ description: 'A column that is no attribute.' })),
+      },
+      { description: 'How the columns have moved; null until the run collects.' },
+    ),
+  ),
   feedNumber: nullable(Type.Integer({ description: 'Its place in the order of effects.' })),
   created: Instant,
   applied: nullable(Instant),
@@ -166,6 +184,7 @@ function toModel(task: Task, run: Run): object {
     phases: run.phases,
     counters: run.counters,
     verdict: run.verdict,
+    drift: run.drift,
     feedNumber: run.feedNumber,
     created: task.created,
     applied: run.applied,
