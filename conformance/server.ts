@@ -1,4 +1,4 @@
-// Starts `muster serve` once for all conformance tests, on a free port with a data folder of its own, and stops it afterwards.
+// Starts `muster serve` for the conformance tests, on a free port with a data folder of its own, and stops it afterwards.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdtemp, rm } from 'node:fs/promises'
@@ -27,6 +27,15 @@ const readyWithinMs = 60_000
 
 /** vitest's globalSetup: provides `target` and gives back what stops the server. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const { target, close } = await start()
+  project.provide('target' satisfies keyof ProvidedContext, target)
+  return close
+}
+
+/** Starts a server with these settings beside the usual ones; `close` ends it and removes its data. */
+export async function start(
+  settings: Readonly<Record<string, string>> = {},
+): Promise<{ target: Target; close: () => Promise<void> }> {
   const dataDir = await mkdtemp(join(tmpdir(), 'muster-conformance-'))
   // Where only root may enter, a server that is started by root keeps its database elsewhere.
   await chmod(dataDir, 0o755)
@@ -36,19 +45,20 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     clientId: 'conformance',
     clientSecret: 'conformance-secret-0123456789abcdef',
   }
-  const { server, output } = serve(dataDir, port, target)
+  const { server, output } = serve(dataDir, port, target, settings)
   await ready(target.url, server, output)
-  project.provide('target' satisfies keyof ProvidedContext, target)
-  return async () => {
+  const close = async (): Promise<void> => {
     await stop(server)
     await rm(dataDir, { recursive: true, force: true })
   }
+  return { target, close }
 }
 
 function serve(
   dataDir: string,
   port: number,
   target: Target,
+  settings: Readonly<Record<string, string>>,
 ): { server: ChildProcess; output: string[] } {
   const command = fileURLToPath(new URL('../bin/muster.js', import.meta.url))
   const server = spawn(process.execPath, [command, 'serve'], {
@@ -66,6 +76,7 @@ function serve(
       MUSTER_CONNECTORS: fileURLToPath(
         new URL('../test/connect/chaos-connector.mjs', import.meta.url),
       ),
+      ...settings,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
