@@ -16,7 +16,8 @@ export function checkUpload(path: string, source: Source): void {
   const problem = headerProblem(header)
   if (problem === null) return
   throw new RequestError('bad_request', problem, {
-    hint: 'Give every column a name of its own in the first line of the file.',
+    // The second sentence is for scripts that join the lines of a file before they send it (contract.md section 5 #24).
+    hint: 'Give every column a name of its own in the first line of the file. If records stand behind the header in that line, the line ends were lost before the upload.',
   })
 }
 
