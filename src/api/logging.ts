@@ -73,12 +73,14 @@ function printable(text: string): string {
 
 /**
  * A URL fit for the log. Filters hold values of accounts and the query of a token request holds a secret, so only the
- * values of a list of harmless parameters stay; an unknown parameter is never trusted.
+ * values of a list of harmless parameters stay; an unknown parameter is never trusted. Of the path stay words and ids;
+ * an address or a DN that somebody took for an id does not.
  */
 export function redactUrl(url: string): string {
   const cut = url.length > longestUrl ? `${url.slice(0, longestUrl)}…` : url
   const mark = cut.indexOf('?')
-  if (mark === -1) return cut
+  const path = redactPath(mark === -1 ? cut : cut.slice(0, mark))
+  if (mark === -1) return path
   const query = cut
     .slice(mark + 1)
     .split('&')
@@ -88,7 +90,15 @@ export function redactUrl(url: string): string {
       const name = pair.slice(0, equals)
       return harmlessParameters.has(name) ? pair : `${name}=[redacted]`
     })
-  return `${cut.slice(0, mark)}?${query.join('&')}`
+  return `${path}?${query.join('&')}`
+}
+
+function redactPath(path: string): string {
+  const isPlain = (segment: string): boolean => /^[\w.~-]*…?$/.test(segment)
+  return path
+    .split('/')
+    .map((segment) => (isPlain(segment) ? segment : '[redacted]'))
+    .join('/')
 }
 
 /**

@@ -72,6 +72,16 @@ describe('the log', () => {
     expect(redactUrl(`/${'a'.repeat(5_000)}`).length).toBeLessThan(1_100)
   })
 
+  it('shows no part of a path but words and ids', () => {
+    const id = 'c0ffee00000040008000000000000001'
+    expect(redactUrl(`/sources/v1/${id}/load-accounts?count=true`)).toBe(
+      `/sources/v1/${id}/load-accounts?count=true`,
+    )
+    for (const value of ['ann@example.test', 'ann%40example.test', 'cn=Ann,ou=people', 'Ann%20B']) {
+      expect(redactUrl(`/v3/accounts/${value}/x`)).toBe('/v3/accounts/[redacted]/x')
+    }
+  })
+
   it('shows no row and no value of an error of the database', () => {
     const error = Object.assign(new Error('invalid input syntax for type uuid: "alice@x"'), {
       code: '22P02',
