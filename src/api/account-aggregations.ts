@@ -71,7 +71,8 @@ function aggregationStatusModel(task: Task, version: Version): Readonly<Record<s
     return [name, typeof value === 'number' ? value : 0] as const
   })
   return {
-    start: task.launched,
+    // The model of /beta has no null here: until it is launched, it has been waiting since it was made.
+    start: version === 'beta' ? (task.launched ?? task.created) : task.launched,
     status: aggregationStatus(task.state),
     ...Object.fromEntries(totals),
   }

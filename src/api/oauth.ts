@@ -124,8 +124,8 @@ export async function registerOauth(app: FastifyInstance, parts: TokenParts): Pr
       return reply.header('pragma', 'no-cache').send(await grant(parts, outcome))
     })
   })
-  app.get('/oauth/info', { config: { document: infoDocument } }, async (request) =>
-    describeDeployment(parts, proxiedAddress(request) ?? parts.baseUrl()),
+  app.get('/oauth/info', { config: { document: infoDocument } }, (request, reply) =>
+    reply.send(describeDeployment(parts, proxiedAddress(request) ?? parts.baseUrl())),
   )
   refuseOtherMethods(
     app,

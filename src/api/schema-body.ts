@@ -15,9 +15,9 @@ const AttributeTypeShape = Type.Unsafe<AttributeType>(
 export const SchemaModel = Type.Object({
   id: Type.String(),
   name: Type.String(),
-  nativeObjectType: nullable(Type.String()),
-  identityAttribute: nullable(Type.String()),
-  displayAttribute: nullable(Type.String()),
+  nativeObjectType: Type.String(),
+  identityAttribute: Type.String({ description: 'Empty when there is none.' }),
+  displayAttribute: Type.String({ description: 'Empty when there is none.' }),
   hierarchyAttribute: nullable(Type.String()),
   includePermissions: Type.Boolean(),
   features: Type.Array(Type.String()),
@@ -28,7 +28,7 @@ export const SchemaModel = Type.Object({
       nativeName: nullable(Type.String()),
       type: AttributeTypeShape,
       schema: nullable(Reference),
-      description: nullable(Type.String()),
+      description: Type.String(),
       isMulti: Type.Boolean(),
       isEntitlement: Type.Boolean(),
       isGroup: Type.Boolean(),
@@ -76,19 +76,19 @@ export const SchemaBody = Type.Object({
 })
 export type SchemaBody = Static<typeof SchemaBody>
 
-/** A schema as clients read it. */
+/** A schema as clients read it. In ISC some of its texts are never null, so what is not there is an empty text. */
 export function schemaModel(schema: Schema): SchemaModel {
   return {
     id: schema.id,
     name: schema.name,
-    nativeObjectType: schema.nativeObjectType,
-    identityAttribute: schema.identityAttribute,
-    displayAttribute: schema.displayAttribute,
+    nativeObjectType: schema.nativeObjectType ?? '',
+    identityAttribute: schema.identityAttribute ?? '',
+    displayAttribute: schema.displayAttribute ?? '',
     hierarchyAttribute: schema.hierarchyAttribute,
     includePermissions: schema.includePermissions,
     features: [...schema.features],
     configuration: schema.configuration,
-    attributes: schema.attributes.map((one) => ({ ...one })),
+    attributes: schema.attributes.map((one) => ({ ...one, description: one.description ?? '' })),
     created: schema.created,
     modified: schema.modified,
   }
@@ -100,10 +100,10 @@ export function schemaDraft(body: SchemaBody, others: readonly Schema[]): Schema
   checkNames(attributes.map((one) => one.name))
   const draft: SchemaDraft = {
     name: body.name,
-    nativeObjectType: body.nativeObjectType ?? null,
-    identityAttribute: body.identityAttribute ?? null,
-    displayAttribute: body.displayAttribute ?? null,
-    hierarchyAttribute: body.hierarchyAttribute ?? null,
+    nativeObjectType: textOrNull(body.nativeObjectType),
+    identityAttribute: textOrNull(body.identityAttribute),
+    displayAttribute: textOrNull(body.displayAttribute),
+    hierarchyAttribute: textOrNull(body.hierarchyAttribute),
     includePermissions: body.includePermissions ?? false,
     features: body.features ?? [],
     configuration: body.configuration ?? {},
@@ -118,6 +118,10 @@ export function schemaDraft(body: SchemaBody, others: readonly Schema[]): Schema
     throw new RequestError('bad_request', `"${unknown.slice(0, 60)}" is no feature of a schema.`)
   }
   return draft
+}
+
+function textOrNull(text: string | null | undefined): string | null {
+  return text === undefined || text === '' ? null : text
 }
 
 type GivenAttribute = NonNullable<SchemaBody['attributes']>[number]
@@ -149,7 +153,7 @@ function definition(
     nativeName: given.nativeName ?? null,
     type: given.type ?? 'STRING',
     schema: target === null ? null : { type: 'CONNECTOR_SCHEMA', id: target.id, name: target.name },
-    description: given.description ?? null,
+    description: textOrNull(given.description),
     isMulti: given.isMulti ?? false,
     isEntitlement,
     isGroup,
