@@ -1,5 +1,5 @@
 // The HTTP server: framing, tracking ids, errors, logs. What is served is registered on it by others.
-import { createServer as createHttpServer } from 'node:http'
+import { createServer as createHttpServer, maxHeaderSize } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import type { RequestListener, Server, ServerOptions } from 'node:http'
 import type { Socket } from 'node:net'
@@ -275,17 +275,23 @@ function sendError(
 }
 
 /** A request that is no HTTP: two lengths, a bare line feed, headers that never end. The connection ends with it. */
-function refuseFraming(log: Logger, error: Error & { code?: string }, socket: Socket): void {
+function refuseFraming(
+  log: Logger,
+  error: Error & { code?: string; rawPacket?: Buffer },
+  socket: Socket,
+): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
     return
   }
   const trackingId = newTrackingId()
-  const [status, reason] = framingStatus(error.code)
+  const [status, reason] = isLongLine(error)
+    ? ([400, 'The request line is too long'] as const)
+    : framingStatus(error.code)
   log.info({ trackingId, status, code: error.code }, 'request that is not HTTP')
   const { body } = answerError(
     new RequestError('bad_request', `The request is not valid HTTP: ${reason}.`, {
-      hint: 'Send one Content-Length or chunked framing, and headers of at most 16 KiB.',
+      hint: 'Send one Content-Length or chunked framing, and request line and headers of at most 16 KiB: use a shorter filter.',
     }),
     trackingId,
   )
@@ -301,6 +307,15 @@ function refuseFraming(log: Logger, error: Error & { code?: string }, socket: So
       text,
     ].join('\r\n'),
   )
+}
+
+/** Too long a path is the client's filter, not its headers; every wrong filter gets 400. */
+function isLongLine({ code, rawPacket }: Error & { code?: string; rawPacket?: Buffer }): boolean {
+  if (code !== 'HPE_HEADER_OVERFLOW' || rawPacket === undefined) return false
+  // Where the request came in several packets, this one may begin anywhere.
+  const begins = /^[A-Z]{3,7} /.test(rawPacket.subarray(0, 8).toString('latin1'))
+  const end = rawPacket.indexOf('\n')
+  return begins && (end < 0 || end > maxHeaderSize)
 }
 
 function framingStatus(code: string | undefined): [number, string] {

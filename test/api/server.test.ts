@@ -207,6 +207,20 @@ describe('odd framing', () => {
     expect(JSON.parse(answer.body)).toHaveProperty('trackingId')
   })
 
+  it('with a request line of more than 16 KiB is 400 and names the filter', async () => {
+    for (const length of [17_000, 1_000_000]) {
+      const answer = await sendRaw(
+        api.port,
+        `GET /beta/sources?filters=${'('.repeat(length)} HTTP/1.1\r\nHost: x\r\n\r\n`,
+      )
+      expect(answer.status).toBe(400)
+      expect(JSON.parse(answer.body)).toMatchObject({
+        detailCode: '400.1 Bad request content',
+        messages: [{ text: expect.stringContaining('use a shorter filter') }, {}],
+      })
+    }
+  })
+
   it('refused by its token answers Expect before the body, which is then not sent', async () => {
     const request =
       'POST /beta/sources/1/load-accounts HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n'
