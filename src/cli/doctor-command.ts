@@ -1,52 +1,69 @@
 // muster doctor: looks at what is usually wrong, and says what to do about it.
-import { constants } from 'node:fs'
-import { access, stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { ApiError } from '../client/index.ts'
+import { fine } from '../core/finding.ts'
+import type { Finding } from '../core/finding.ts'
 import { baseUrl, connect, credentials, withCommonOptions } from './connection.ts'
 import type { CommonOptions } from './connection.ts'
 import { exitCodes } from './exit-code.ts'
-import { plain, print, printJson } from './terminal.ts'
-
-interface Check {
-  readonly name: string
-  readonly outcome: 'ok' | 'warn' | 'fail'
-  readonly finding: string
-  /** What to do; null when there is nothing to do. */
-  readonly advice: string | null
-}
+import { printView } from './output.ts'
+import { plain, print } from './terminal.ts'
 
 const patienceMs = 5_000
+
+interface DoctorOptions extends CommonOptions {
+  readonly server?: boolean
+}
 
 /** Adds the command. */
 export function addDoctorCommand(program: Command): void {
   withCommonOptions(program.command('doctor'))
-    .description('look at what is usually wrong and say what to do')
-    .addHelpText('after', '\nExample:\n  muster doctor')
-    .action((options: CommonOptions) => examine(options))
+    .description('look at what is usually wrong, at the server too, and say what to do')
+    .option('--server', 'look at the settings and folders of a server on this machine in any case')
+    .addHelpText(
+      'after',
+      '\nWhere the server is on this machine or its settings are, they are looked at too: folders, disk, key, database,\n' +
+        'certificate, ports. Nothing is changed, and no secret is shown. The exit code is 1 when anything fails.\n' +
+        '\nExamples:\n  muster doctor\n  DATABASE_URL=postgres://… muster doctor --server -o json',
+    )
+    .action((options: DoctorOptions) => examine(options))
 }
 
-async function examine(options: CommonOptions): Promise<void> {
+async function examine(options: DoctorOptions): Promise<void> {
   const url = baseUrl(options)
   const server = await checkServer(url)
-  const checks = [
+  const findings = [
     checkNode(),
     ...server.checks,
     ...(server.reached ? [await checkCredentials(options)] : []),
-    await checkDataFolder(),
+    ...(await checkServerSide(url, options)),
   ]
-  if (options.json === true) printJson(checks)
-  else {
-    for (const { name, outcome, finding, advice } of checks) {
-      print(`${outcome.padEnd(4)}  ${name}: ${plain(finding)}`)
-      if (advice !== null) print(`      ${advice}`)
-    }
-  }
-  if (checks.some(({ outcome }) => outcome === 'fail')) process.exitCode = exitCodes.failed
+  printView(options, {
+    data: findings,
+    columns: ['name', 'outcome', 'finding', 'advice'],
+    table: () => {
+      for (const { name, outcome, finding, advice } of findings) {
+        print(`${outcome.padEnd(4)}  ${name}: ${plain(finding)}`)
+        if (advice !== null) print(`      ${plain(advice)}`)
+      }
+    },
+  })
+  if (findings.some(({ outcome }) => outcome === 'fail')) process.exitCode = exitCodes.failed
 }
 
-function checkNode(): Check {
+/** The code of the server is loaded only where it may have something to look at. */
+async function checkServerSide(url: string, options: DoctorOptions): Promise<readonly Finding[]> {
+  const isHere = /^(?:localhost|127\.|\[::1\])/.test(new URL(url).hostname)
+  const isSet = Object.keys(process.env).some(
+    (name) => name.startsWith('MUSTER_') || /^DATABASE_URL(?:_FILE)?$/.test(name),
+  )
+  if (options.server !== true && !isHere && !isSet) {
+    return [fine('server side', 'not looked at: the server is on another machine')]
+  }
+  return (await import('./serve.ts')).examineHere()
+}
+
+function checkNode(): Finding {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
   const finding = `Node ${process.versions.node}`
   if (major > 20 || (major === 20 && minor >= 19)) {
@@ -61,7 +78,7 @@ function checkNode(): Check {
   return { name: 'node', outcome: 'fail', finding, advice: 'Install Node 20.19 or later, best 24.' }
 }
 
-async function checkServer(url: string): Promise<{ reached: boolean; checks: Check[] }> {
+async function checkServer(url: string): Promise<{ reached: boolean; checks: Finding[] }> {
   const asked = Date.now()
   const ready = await ask(`${url}/health/ready`)
   if (ready instanceof Error) {
@@ -81,7 +98,7 @@ async function checkServer(url: string): Promise<{ reached: boolean; checks: Che
   return { reached: true, checks: [await readiness(url, ready), clockCheck(ready, asked)] }
 }
 
-async function readiness(url: string, ready: Response): Promise<Check> {
+async function readiness(url: string, ready: Response): Promise<Finding> {
   if (ready.ok) return { name: 'server', outcome: 'ok', finding: `${url} is ready`, advice: null }
   // A tenant of ISC has no page of this name.
   if (ready.status === 404 || ready.status === 401 || ready.status === 403) {
@@ -102,7 +119,7 @@ async function readiness(url: string, ready: Response): Promise<Check> {
   }
 }
 
-function clockCheck(response: Response, askedAt: number): Check {
+function clockCheck(response: Response, askedAt: number): Finding {
   const date = Date.parse(response.headers.get('date') ?? '')
   if (Number.isNaN(date)) {
     return {
@@ -125,7 +142,7 @@ function clockCheck(response: Response, askedAt: number): Check {
   }
 }
 
-async function checkCredentials(options: CommonOptions): Promise<Check> {
+async function checkCredentials(options: CommonOptions): Promise<Finding> {
   const name = 'credentials'
   const { clientId, clientSecret } = credentials()
   const given = process.env['SAIL_ACCESS_TOKEN'] !== undefined
@@ -150,37 +167,6 @@ async function checkCredentials(options: CommonOptions): Promise<Check> {
     const advice = 'Check id and secret; `muster token create` makes new ones.'
     return { name, outcome: 'fail', finding: reasonOf(error), advice }
   }
-}
-
-/** The folder of `muster serve`, which need not be on this machine. */
-async function checkDataFolder(): Promise<Check> {
-  const name = 'data folder'
-  const folder = resolve(process.env['MUSTER_DATA_DIR'] ?? 'muster-data')
-  const exists = await stat(folder).then(
-    (info) => info.isDirectory(),
-    () => null,
-  )
-  if (exists === false) {
-    return {
-      name,
-      outcome: 'fail',
-      finding: `${folder} is no folder`,
-      advice: 'Set MUSTER_DATA_DIR to another path.',
-    }
-  }
-  const place = exists === null ? dirname(folder) : folder
-  const writable = await access(place, constants.W_OK).then(
-    () => true,
-    () => false,
-  )
-  if (!writable) {
-    const advice =
-      'Set MUSTER_DATA_DIR to a folder that you may write, if you want to run `muster serve` here.'
-    return { name, outcome: 'warn', finding: `${place} cannot be written`, advice }
-  }
-  const finding =
-    exists === null ? `${folder} will be made by \`muster serve\`` : `${folder} is there`
-  return { name, outcome: 'ok', finding, advice: null }
 }
 
 async function ask(url: string): Promise<Response | Error> {

@@ -3,6 +3,8 @@ import { createApp } from '../app.ts'
 import type { App } from '../app.ts'
 import { ConfigError, readConfig } from '../config.ts'
 import type { Config } from '../config.ts'
+import type { Finding } from '../core/finding.ts'
+import { examineServer } from '../examine-server.ts'
 import { rotateKey } from '../rotate-key.ts'
 import { CliError, exitCodes } from './exit-code.ts'
 import { note, printFields } from './terminal.ts'
@@ -43,6 +45,11 @@ export async function rotateSecrets(): Promise<void> {
   } catch (error) {
     throw readable(error)
   }
+}
+
+/** Looks at what a server of this machine and these settings would work with. */
+export async function examineHere(): Promise<readonly Finding[]> {
+  return examineServer(process.env)
 }
 
 function readSettings(options: ServeOptions): Config {

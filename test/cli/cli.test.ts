@@ -354,11 +354,12 @@ describe('muster', () => {
     expect(fine).toMatchObject({ code: 0, stdout: expect.stringContaining('is ready') })
     const lost = await run(['doctor', '--json'], { ...bare(), SAIL_BASE_URL: 'http://127.0.0.1:9' })
     expect(lost.code).toBe(1)
-    expect(JSON.parse(lost.stdout)).toMatchObject([
+    const findings = JSON.parse(lost.stdout) as { name: string }[]
+    expect(findings.slice(0, 2)).toMatchObject([
       { name: 'node' },
       { name: 'server', outcome: 'fail', advice: expect.stringContaining('muster serve') },
-      { name: 'data folder' },
     ])
+    expect(findings.map(({ name }) => name)).toContain('data folder')
     const denied = await run(['doctor'], { ...environment, SAIL_CLIENT_SECRET: 'wrong' })
     expect(denied).toMatchObject({ code: 1, stdout: expect.stringMatching(/fail {2}credentials/) })
   })
