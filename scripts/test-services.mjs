@@ -13,6 +13,7 @@ const packages = [
   ['ldap-utils', 'ldapsearch'],
   ['mariadb-server', 'mariadbd'],
   ['openssl', 'openssl'],
+  ['chromium', 'chromium'],
   ['faketime', 'faketime'],
 ]
 const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/usr/local/sbin', '/sbin']

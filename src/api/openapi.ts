@@ -92,7 +92,11 @@ export async function registerDocs(
     // The badge would send the address of this server to a site of strangers.
     validatorUrl: false,
     logo: { type: 'image/svg+xml', content: Buffer.from(wordmark), href: '/docs', target: '_self' },
-    theme: { title: 'Muster API' },
+    theme: {
+      title: 'Muster API',
+      // The policy forbids documents of other servers, so a field for their address would only disappoint.
+      css: [{ filename: 'own.css', content: '.topbar .download-url-wrapper { display: none }' }],
+    },
     uiConfig: {
       docExpansion: 'none',
       filter: true,
