@@ -7,7 +7,7 @@ export type Shell = (typeof shells)[number]
 // A line of an answer is a word, a tab and what it means; the last line is `:files` or `:words`.
 const bash = String.raw`# muster completion for bash: source <(muster completion bash)
 _muster_complete() {
-  local current line word files=0
+  local current line word files=0 tick=$'\x60'
   current="${'$'}{COMP_WORDS[COMP_CWORD]}"
   COMPREPLY=()
   # Bash takes words apart at = and :, which are parts of ours, so the line goes over whole.
@@ -19,7 +19,16 @@ _muster_complete() {
         word="${'$'}{line%%${'$'}'\t'*}"
         [[ $COMP_WORDBREAKS == *=* ]] && word="${'$'}{word#--*=}"
         # A name of several words goes onto the line as one, by quotes that are there or by escapes.
-        [[ $current == [\"\']* ]] || printf -v word '%q' "$word"
+        case "$current" in
+          \"*)
+            word="${'$'}{word//\\/\\\\}"
+            word="${'$'}{word//\"/\\\"}"
+            word="${'$'}{word//\$/\\\$}"
+            word="${'$'}{word//$tick/\\$tick}"
+            ;;
+          \'*) word="${'$'}{word//\'/\'\\\'\'}" ;;
+          *) printf -v word '%q' "$word" ;;
+        esac
         COMPREPLY+=("$word")
         ;;
     esac
@@ -92,7 +101,7 @@ Register-ArgumentCompleter -Native -CommandName muster -ScriptBlock {
         if ($line -eq ':words') { continue }
         $word, $meaning = $line -split "${'`'}t", 2
         if (-not $meaning) { $meaning = $word }
-        $text = if ($word -match "[\s'()]") { "'" + $word.Replace("'", "''") + "'" } else { $word }
+        $text = if ($word -match '^[\w./=-]+$') { $word } else { "'" + $word.Replace("'", "''") + "'" }
         [System.Management.Automation.CompletionResult]::new($text, $word, 'ParameterValue', $meaning)
     }
 }

@@ -49,7 +49,10 @@ export async function followTask(
     return await client.waitForTask(id, {
       signal: stop.signal,
       ...(options.timeout !== undefined && { timeoutMs: options.timeout }),
-      onProgress: (status) => bar.show(share(status), status.progress ?? 'Waiting'),
+      onProgress: (status) => {
+        if ((status.completionStatus ?? null) !== null) return
+        bar.show(share(status), status.progress ?? 'Waiting')
+      },
     })
   } finally {
     process.off('SIGINT', interrupt)

@@ -18,8 +18,10 @@ export interface CommandLine {
   /** Where commands run; files of a test go here. */
   readonly folder: string
   readonly server: ServerProcess
-  /** Runs a command to its end, without a terminal. */
-  run(args: readonly string[], input?: string): Promise<Outcome>
+  /** The file that a shell would run. */
+  readonly bin: string
+  /** Runs a command to its end, without a terminal; `env` goes over what it has, undefined takes away. */
+  run(args: readonly string[], input?: string, env?: NodeJS.ProcessEnv): Promise<Outcome>
   /** The same with `--json`: gives what was printed, and throws when the command fails. */
   json(args: readonly string[]): Promise<ReturnType<typeof JSON.parse>>
   close(): Promise<void>
@@ -32,14 +34,16 @@ export async function openCommandLine(env: NodeJS.ProcessEnv): Promise<CommandLi
   await cp(join(checkout, 'bin'), join(build, 'bin'), { recursive: true })
   const dataDir = join(folder, 'data')
   const server = await startServer({ build, dataDir, env })
-  const run: CommandLine['run'] = (args, input = '') => {
-    const child = spawn(process.execPath, [join(build, 'bin', 'muster.js'), ...args], {
+  const bin = join(build, 'bin', 'muster.js')
+  const run: CommandLine['run'] = (args, input = '', env = {}) => {
+    const child = spawn(process.execPath, [bin, ...args], {
       env: {
         PATH: process.env['PATH'],
         HOME: folder,
         SAIL_BASE_URL: server.url,
         SAIL_CLIENT_ID: clientId,
         SAIL_CLIENT_SECRET: clientSecret,
+        ...env,
       },
       cwd: folder,
       stdio: 'pipe',
@@ -48,7 +52,8 @@ export async function openCommandLine(env: NodeJS.ProcessEnv): Promise<CommandLi
     for (const name of ['stdout', 'stderr'] as const) {
       child[name].setEncoding('utf8').on('data', (text: string) => (output[name] += text))
     }
-    child.stdin.end(input)
+    // A command that reads no input may be over before it is sent.
+    child.stdin.on('error', () => undefined).end(input)
     return new Promise((resolve) => {
       child.on('close', (code) => resolve({ code, ...output }))
     })
@@ -56,6 +61,7 @@ export async function openCommandLine(env: NodeJS.ProcessEnv): Promise<CommandLi
   return {
     folder,
     server,
+    bin,
     run,
     json: async (args) => {
       const { code, stdout, stderr } = await run([...args, '--json'])
