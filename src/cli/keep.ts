@@ -144,7 +144,11 @@ async function watched<T>(
 ): Promise<T> {
   const bar = progressBar(options.quiet === true)
   const stop = new AbortController()
-  const onSignal = (): void => stop.abort()
+  // Who asks twice does not want to wait for a statement that is under way.
+  const onSignal = (): void => {
+    if (stop.signal.aborted) process.exit(exitCodes.interrupted)
+    stop.abort()
+  }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
   try {
     return await work(stop.signal, (done, text) => bar.show(done, text))

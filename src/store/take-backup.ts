@@ -35,6 +35,8 @@ const gzipLevel = 1
 const pieceBytes = 64 * 1024
 /** Sources come and go while tables are listed; each attempt takes milliseconds. */
 const maximumAttempts = 20
+/** A migration may hold tables for a while; nothing of a server at work does. */
+const patienceSeconds = 60
 
 /**
  * Gives a backup of the database piece by piece; what is not taken is not read. The server may run and write meanwhile:
@@ -101,6 +103,7 @@ async function openSnapshot(
     const before = await listKept(tx, made)
     await tx.query('begin isolation level repeatable read, read only')
     await tx.query('set local statement_timeout = 0')
+    await tx.query(`set local lock_timeout = '${patienceSeconds}s'`)
     await tx.query('set local idle_in_transaction_session_timeout = 0')
     await tx.query('set local bytea_output = hex')
     if (await lockTables(tx, before)) {
@@ -135,8 +138,17 @@ async function lockTables(tx: Connection, tables: readonly KeptTable[]): Promise
     await tx.query(`lock table ${names} in access share mode`)
     return true
   } catch (error) {
-    if (error instanceof Error && Reflect.get(error, 'code') === '42P01') return false
-    throw error
+    const code: unknown = error instanceof Error ? Reflect.get(error, 'code') : undefined
+    if (code === '42P01') return false
+    if (code !== '55P03') throw error
+    throw new StoreError(
+      'database_unusable',
+      `Another connection has held tables of the database for ${patienceSeconds} seconds.`,
+      {
+        hint: 'Look in pg_stat_activity who it is; a migration of a large database may take long. Then take the backup again.',
+        cause: error,
+      },
+    )
   }
 }
 
