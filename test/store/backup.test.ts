@@ -203,6 +203,8 @@ describe('a backup beside a run', () => {
     await lab.load(source.id, rows(400, 'oslo'))
     const files = new Map<string, Buffer>()
     lab.onStep = async (step) => {
+      // The last step of the load before may come after its end.
+      if (step === 'planned') files.clear()
       // "applied": everything is written, and the transaction is open.
       if (['planned', 'applied', 'committed'].includes(step)) files.set(step, await backUp(lab.db))
     }
