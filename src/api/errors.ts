@@ -68,7 +68,10 @@ export function recognise(error: unknown): RequestError {
   }
   const failure = databaseFailure(error)
   if (failure === 'away') {
-    return new RetryLater('unavailable', 'The database does not answer.', 5, error)
+    // 25006: a standby after a failover, or a server that was told to be read-only.
+    const readOnly = codeOf(error) === '25006'
+    const message = `The database ${readOnly ? 'takes no writes at the moment' : 'does not answer'}.`
+    return new RetryLater('unavailable', message, 5, error)
   }
   if (failure === 'full' || codeOf(error) === 'ENOSPC') {
     return new RequestError('no_space', 'There is no space left to store this.', { cause: error })
