@@ -35,7 +35,10 @@ export function endUnreadBody(request: FastifyRequest, reply: FastifyReply): voi
   const { raw } = request
   if (raw.complete || !hasBody(raw)) return
   const length = Number(raw.headers['content-length'])
-  if (!awaitingContinue.has(raw) && length <= cheapRestBytes) return
+  if (!awaitingContinue.has(raw) && length <= cheapRestBytes) {
+    endWithoutRest(raw)
+    return
+  }
   reply.header('connection', 'close')
   lingerOnClose(raw)
 }
@@ -53,6 +56,14 @@ export function limitParsedBody(request: FastifyRequest, mostMs: number): void {
 function hasBody(raw: IncomingMessage): boolean {
   if (raw.headers['transfer-encoding'] !== undefined) return true
   return Number(raw.headers['content-length'] ?? 0) > 0
+}
+
+/** A rest that does not come would hold the connection for ever: it was answered, and nothing else limits it. */
+function endWithoutRest(raw: IncomingMessage): void {
+  const timer = setTimeout(() => {
+    if (!raw.complete) raw.socket.destroy()
+  }, lingerMs)
+  timer.unref()
 }
 
 function lingerOnClose(raw: IncomingMessage): void {

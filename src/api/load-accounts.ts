@@ -21,6 +21,7 @@ import type { Form } from './multipart.ts'
 import { formOverheadBytes, readForm } from './multipart.ts'
 import { label } from './part-header.ts'
 import { announcedBytes, readSmallBody } from './request-body.ts'
+import type { PaceRule } from './request-body.ts'
 import type { Call, Route } from './route.ts'
 import { allButV3 } from './route.ts'
 import { requireSource } from './source-access.ts'
@@ -39,6 +40,8 @@ export interface LoadAccountsServices {
   readonly watch?: ApiWatch
   /** The connectors of packages. */
   readonly descriptions: readonly ConnectorDescription[]
+  /** How slow a body may be; the usual rule unless set. */
+  readonly pace?: PaceRule
   /** Called when the upload is stored and when its task is written; a test ends the process there. */
   readonly onStep?: RunServices['onStep']
 }
@@ -181,6 +184,7 @@ async function readBody(
       fileParts: ['file', 'csvFile'],
       limitBytes,
       spool,
+      ...(services.pace && { pace: services.pace }),
       ...(takesFile ? {} : { refuseFile: fileNotAllowed }),
     })
     if (takesFile && form.file === null) throw fileRequired(source)
@@ -188,7 +192,7 @@ async function readBody(
   }
   // The other types cannot carry a file, so for a source that needs one there is nothing to read.
   if (takesFile) throw fileRequired(source)
-  const text = (await readSmallBody(request, smallBodyBytes)).toString('utf8')
+  const text = (await readSmallBody(request, smallBodyBytes, services.pace)).toString('utf8')
   if (type === null) {
     if (text === '') return emptyForm
     throw unsupported('The body has no content type.')

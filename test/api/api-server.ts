@@ -33,7 +33,8 @@ export interface TestApi {
 }
 
 export interface TestApiOptions {
-  readonly routes?: readonly Route[]
+  /** The routes, or what makes them for the database that is made. */
+  readonly routes?: readonly Route[] | ((db: Database) => readonly Route[])
   readonly settings?: Partial<ApiSettings>
 }
 
@@ -73,7 +74,7 @@ export async function startApi(options: TestApiOptions = {}): Promise<TestApi> {
     },
     isStuck: () => readiness.isStuck('database'),
     watch: metrics.api,
-    routes: options.routes ?? [],
+    routes: typeof options.routes === 'function' ? options.routes(db) : (options.routes ?? []),
   })
   const url = await api.app.listen({ host: '127.0.0.1', port: 0 })
   const clientSecret = bootstrap.clientSecret ?? ''
