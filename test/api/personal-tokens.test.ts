@@ -1,4 +1,5 @@
 // Personal access tokens: made, used, changed and deleted, and never worth more than who made them.
+import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeClient, startApi, tokenOf } from './api-server.ts'
 import type { TestApi } from './api-server.ts'
@@ -226,6 +227,35 @@ describe('a personal access token', () => {
     await make(token, { name: 'there is room again' })
     const other = await person()
     await make(other.token, { name: 'of another person' })
+  })
+
+  it('is not made beyond ten while others are being made and nobody sees them yet', async () => {
+    const { token } = await person()
+    const owner = (await make(token, { name: 'number 0' })).owner.id
+    let settled = 0
+    const attempts = await api.db.transaction(async (tx) => {
+      await tx.query('select id from identity where id = $1::uuid for no key update', [owner])
+      await tx.query(
+        `insert into client (id, name, secret_salt, secret_hash, identity_id, level, scopes, is_personal)
+         select 'held ' || $1::text || number, 'held ' || number, '', '', $1::uuid, 'HELPDESK', '{}', true
+         from generate_series(1, 8) number`,
+        [owner],
+      )
+      const begun = ['a', 'b'].map(async (name) => {
+        const answer = await call(token, 'POST', pats, { name, ...forever })
+        settled += 1
+        return answer.status
+      })
+      for (;;) {
+        const { rows } = await api.db.query<{ count: number }>(
+          `select count(*) as count from pg_stat_activity
+           where datname = current_database() and wait_event_type = 'Lock'`,
+        )
+        if (settled + (rows[0]?.count ?? 0) >= 2) return begun
+        await pause(20)
+      }
+    })
+    expect((await Promise.all(attempts)).toSorted()).toEqual([200, 400])
   })
 
   it('has a name that no other of its owner has', async () => {
