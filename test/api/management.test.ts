@@ -155,7 +155,9 @@ describe('the pages', () => {
     )
     const hanging = [{ name: 'database', status: 'DOWN', detail: 'It does not answer in time.' }]
     expect(await readiness.check()).toEqual(hanging)
+    const began = performance.now()
     expect(await readiness.check()).toEqual(hanging)
+    expect(performance.now() - began, 'the second who asks is told at once').toBeLessThan(1_000)
     expect([asked, readiness.isStuck('database')]).toEqual([1, false])
     await expect.poll(() => readiness.isStuck('database'), { timeout: 5_000 }).toBe(true)
     const later = readiness.check()
