@@ -277,7 +277,7 @@ function sendError(
 /** A request that is no HTTP: two lengths, a bare line feed, headers that never end. The connection ends with it. */
 function refuseFraming(
   log: Logger,
-  error: Error & { code?: string; rawPacket?: Buffer },
+  error: Error & { code?: string; rawPacket?: unknown },
   socket: Socket,
 ): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
@@ -310,8 +310,8 @@ function refuseFraming(
 }
 
 /** Too long a path is the client's filter, not its headers; every wrong filter gets 400. */
-function isLongLine({ code, rawPacket }: Error & { code?: string; rawPacket?: Buffer }): boolean {
-  if (code !== 'HPE_HEADER_OVERFLOW' || rawPacket === undefined) return false
+function isLongLine({ code, rawPacket }: Error & { code?: string; rawPacket?: unknown }): boolean {
+  if (code !== 'HPE_HEADER_OVERFLOW' || !Buffer.isBuffer(rawPacket)) return false
   // Where the request came in several packets, this one may begin anywhere.
   const begins = /^[A-Z]{3,7} /.test(rawPacket.subarray(0, 8).toString('latin1'))
   const end = rawPacket.indexOf('\n')
