@@ -350,7 +350,7 @@ async function visitMuster({ call, api }: Guide): Promise<void> {
   await call('GET', '/audit', {}, { query: 'limit=250' })
 }
 
-/** One of each refusal: without a token, without a right, of nothing, of nonsense. */
+/** One of each refusal: without a token, without a right, of nothing, of nonsense, of another media type. */
 async function visitErrors(
   { call, prefix, api }: Guide,
   target: Target,
@@ -360,6 +360,9 @@ async function visitErrors(
   const list = isMuster ? '/audit' : '/sources'
   await call('GET', list, {}, { query: 'limit=251' })
   await call('GET', isMuster ? '/runs/{id}' : '/sources/{id}', { id: '0'.repeat(32) })
+  const place = isMuster ? '/clients' : '/sources'
+  await call('POST', place, {}, { body: 'name=x', type: 'text/plain' })
+  await call('POST', place, {}, { body: '{"name":', type: 'application/json' })
   const helpdesk = await api.call('POST', '/muster/v1/clients', {
     name: freshName('Tour'),
     level: 'HELPDESK',

@@ -149,8 +149,24 @@ function describeResponses(route: Route): Record<string, unknown> {
     },
     403: dto('The level, the scopes or the sources of the caller do not allow this.'),
     404: dto('There is no such thing.'),
+    ...(route.body === undefined && route.streams !== true ? {} : describeBodyRefusals(dto)),
     429: { description: 'Too many requests.', ...Type.Object({ message: Type.String() }) },
     500: dto('A fault of this server; the tracking id is in its log.'),
+    503: dto('The database is away, or the server is stopping; Retry-After tells how long.'),
+  }
+}
+
+/** How a body may be refused. */
+function describeBodyRefusals(dto: (description: string) => object): Record<string, object> {
+  const conflict = Type.Object({
+    errorName: Type.String(),
+    errorMessage: Type.String(),
+    trackingId: Type.String(),
+  })
+  return {
+    409: { description: 'Something else is going on there.', ...conflict },
+    413: dto('The body is too large.'),
+    415: dto('The media type of the body is not taken here.'),
   }
 }
 
