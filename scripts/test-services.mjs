@@ -14,6 +14,7 @@ const packages = [
   ['mariadb-server', 'mariadbd'],
   ['openssl', 'openssl'],
   ['chromium', 'chromium'],
+  ['pgbouncer', 'pgbouncer'],
   ['faketime', 'faketime'],
 ]
 const folders = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/usr/local/sbin', '/sbin']
