@@ -56,7 +56,7 @@ export async function checkVersion(place: Place): Promise<void> {
     'cluster_version',
     `The database in ${place.cluster} was made by PostgreSQL ${found}, and this Muster carries PostgreSQL ${majorVersion}.`,
     {
-      hint: `Start the Muster version that made it, or run a PostgreSQL ${found} of your own on it and set DATABASE_URL. Nothing was changed.`,
+      hint: `Take a backup with the Muster version that made it (muster backup), and restore it into a new data folder with this one. Nothing was changed.`,
     },
   )
 }
