@@ -67,7 +67,21 @@ describe('the documents', () => {
     const named = pages.flatMap((page) =>
       [...text(page).matchAll(/npm (?:run )?(\w[\w:-]*)/g)].map(([, name = '']) => name),
     )
-    const verbs = ['ci', 'exec', 'install', 'and', 'alone', 'packages', 'registry', 'writes', 'is']
+    const verbs = [
+      'ci',
+      'exec',
+      'install',
+      'and',
+      'alone',
+      'packages',
+      'registry',
+      'writes',
+      'is',
+      'sbom',
+      'pack',
+      'uninstall',
+      'sees',
+    ]
     const unknown = named.filter((name) => !(name in scripts) && !verbs.includes(name))
     expect([...new Set(unknown)]).toEqual([])
   })

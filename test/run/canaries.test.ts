@@ -74,26 +74,30 @@ async function sendEverything(): Promise<void> {
   }
   await client.call('GET', `/accounts/${personal.accepted}`)
   await fetch(`${server.url}/nowhere/cn=${personal.asked},ou=people`)
-  for (const path of ['/description', `/${personal.patched}`]) {
-    await fetch(`${server.url}/v2025/sources/${source}`, {
-      method: 'PATCH',
-      headers: {
-        authorization: client.authorization,
-        'content-type': 'application/json-patch+json',
-      },
-      body: JSON.stringify([{ op: 'replace', path, value: personal.patched }]),
-    })
-  }
+  await changed(source, '/description')
+  await changed(source, `/${personal.patched}`)
   await client.call('POST', '/sources', { name: personal.patched, broken: personal.patched })
   await askSystem()
-  // Two at once: the database refuses the second one itself, and would quote the name.
-  const twice = { name: personal.patched, owner: null, connector: 'delimited-file' }
-  await Promise.all([1, 2, 3].map(() => client.call('POST', '/sources', twice)))
+  // A name that is taken is refused by the database itself, and PostgreSQL would quote it in its log.
+  await client.createSource(personal.patched)
+  const taken = await changed(source, '/name')
+  expect(taken.status).toBe(400)
   await fetch(`${server.url}/v2025/sources?access_token=${secrets.query}`)
   const login = `grant_type=client_credentials&client_id=x&client_secret=${secrets.query}`
   await fetch(`${server.url}/oauth/token?${login}`, { method: 'POST' })
   await fetch(`${server.url}/v2025/sources`, {
     headers: { authorization: `Bearer ${secrets.token}` },
+  })
+}
+
+function changed(source: string, path: string): Promise<Response> {
+  return fetch(`${server.url}/v2025/sources/${source}`, {
+    method: 'PATCH',
+    headers: {
+      authorization: client.authorization,
+      'content-type': 'application/json-patch+json',
+    },
+    body: JSON.stringify([{ op: 'replace', path, value: personal.patched }]),
   })
 }
 
