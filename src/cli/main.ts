@@ -5,12 +5,14 @@ import { ApiError, ConnectionError, ReadOnlyError, WaitTimeout } from '../client
 import { addAccountCommands } from './account-command.ts'
 import { addAggregateCommand } from './aggregate-command.ts'
 import { addApiCommands } from './api-command.ts'
+import { addApplyCommand } from './apply-command.ts'
 import { addBackupCommands } from './backup-command.ts'
 import { paint } from './colour.ts'
 import { readOnlyHint } from './confirm.ts'
 import { addCompletionCommands } from './completion-command.ts'
 import { addDoctorCommand } from './doctor-command.ts'
 import { addEnvCommands } from './env-command.ts'
+import { addExportCommand } from './export-command.ts'
 import { exitCodeOf, exitCodes } from './exit-code.ts'
 import { goesOn } from './follow-task.ts'
 import { addRunCommands } from './run-command.ts'
@@ -34,7 +36,8 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-function program(): Command {
+/** The command with all its commands and options. */
+export function program(): Command {
   const root = new Command('muster')
     .description(
       'Collect accounts from sources: plan what changed, guard it, apply it in one step.',
@@ -55,6 +58,8 @@ function program(): Command {
   addAggregateCommand(root)
   addTaskCommands(root)
   addRunCommands(root)
+  addExportCommand(root)
+  addApplyCommand(root)
   addAccountCommands(root)
   addTokenCommands(root)
   addEnvCommands(root)

@@ -35,7 +35,7 @@ export async function openCommandLine(env: NodeJS.ProcessEnv): Promise<CommandLi
   const dataDir = join(folder, 'data')
   const server = await startServer({ build, dataDir, env })
   const bin = join(build, 'bin', 'muster.js')
-  const run: CommandLine['run'] = (args, input = '', env = {}) => {
+  const run: CommandLine['run'] = (args, input = '', over = {}) => {
     const child = spawn(process.execPath, [bin, ...args], {
       env: {
         PATH: process.env['PATH'],
@@ -43,7 +43,7 @@ export async function openCommandLine(env: NodeJS.ProcessEnv): Promise<CommandLi
         SAIL_BASE_URL: server.url,
         SAIL_CLIENT_ID: clientId,
         SAIL_CLIENT_SECRET: clientSecret,
-        ...env,
+        ...over,
       },
       cwd: folder,
       stdio: 'pipe',
