@@ -24,7 +24,12 @@ const AsyncResult = Type.Object({ id: Type.String({ description: 'The id of the 
 
 /** The routes of removals, under the prefixes that have them. */
 export function accountRemovalRoutes({ db, wake }: AccountRemovalServices): Route[] {
-  const common = { scopes: ['idn:accounts:manage'], status: 202 } as const
+  const common = {
+    scopes: ['idn:accounts:manage'],
+    status: 202,
+    // There is no body, but HTTP libraries name the type of a form for an empty one; it is not looked at.
+    streams: true,
+  } as const
   return [
     {
       ...common,

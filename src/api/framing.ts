@@ -33,7 +33,8 @@ export function continueWhenRead(server: Server): void {
  */
 export function endUnreadBody(request: FastifyRequest, reply: FastifyReply): void {
   const { raw } = request
-  if (raw.complete || !hasBody(raw)) return
+  // An injected request is never complete, but its body ends when it was read.
+  if (raw.complete || raw.readableEnded || !hasBody(raw)) return
   const length = Number(raw.headers['content-length'])
   if (!awaitingContinue.has(raw) && length <= cheapRestBytes) {
     endWithoutRest(raw)
