@@ -6,6 +6,7 @@ import type {
   ApiClient,
   ApiVersion,
   Change,
+  CorrelationConfig,
   Discovery,
   ListQuery,
   LoadAccountsTask,
@@ -95,6 +96,8 @@ export interface Client {
     settings(id: string): Promise<SourceSettings>
     /** Muster only. What is left out falls back to its default. */
     updateSettings(id: string, settings: Partial<SourceSettings>): Promise<SourceSettings>
+    correlationConfig(id: string): Promise<CorrelationConfig>
+    replaceCorrelationConfig(id: string, config: CorrelationConfig): Promise<CorrelationConfig>
     /** Muster only: whether the next read can be a delta. */
     state(id: string): Promise<SourceState>
     /** Muster only: the next read is full. */
@@ -315,6 +318,9 @@ function sourcesOf(wire: Wire): Client['sources'] {
     delete: (id) => wire.read('DELETE', one(id)),
     settings: (id) => wire.read('GET', `${one(id)}/settings`, { muster: true }),
     updateSettings: (id, json) => wire.read('PUT', `${one(id)}/settings`, { muster: true, json }),
+    correlationConfig: (id) => wire.read('GET', `${one(id)}/correlation-config`),
+    replaceCorrelationConfig: (id, json) =>
+      wire.read('PUT', `${one(id)}/correlation-config`, { json }),
     state: (id) => wire.read('GET', `${one(id)}/state`, { muster: true }),
     resetState: async (id) => {
       await wire.send('DELETE', `${one(id)}/state`, { muster: true })

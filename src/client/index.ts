@@ -6,6 +6,11 @@ export { WaitTimeout } from './wait.ts'
 export type { Patience } from './retry.ts'
 export type { WaitOptions } from './wait.ts'
 export type { UploadContent, UploadFile, UploadProgress } from './upload.ts'
+export { readConfiguration } from './configuration.ts'
+export type { CurrentSource, SourceConfiguration } from './configuration.ts'
+export { ConfigurationError, planConfiguration } from './configuration-plan.ts'
+export type { PlanLine, PlanOptions, SourcePlan } from './configuration-plan.ts'
+export { applySource } from './configuration-apply.ts'
 export type {
   Account,
   AggregationStatus,
@@ -13,6 +18,8 @@ export type {
   ApiVersion,
   AttributeDefinition,
   Change,
+  CorrelationAssignment,
+  CorrelationConfig,
   Discovery,
   ListQuery,
   LoadAccountsTask,

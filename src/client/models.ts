@@ -32,6 +32,7 @@ export interface Source {
   readonly features?: readonly string[]
   readonly deleteThreshold?: number | null
   readonly authoritative?: boolean
+  readonly category?: string | null
   readonly healthy?: boolean
   readonly status?: string
   readonly created?: string
@@ -47,6 +48,28 @@ export interface NewSource {
   readonly connectorAttributes?: Readonly<Record<string, unknown>>
   readonly deleteThreshold?: number
   readonly authoritative?: boolean
+  /** Follows from the connector, where that is known. */
+  readonly type?: string
+  readonly category?: string
+  readonly features?: readonly string[]
+}
+
+/** An account fits an identity whose attribute `property` equals the attribute `value` of the account. */
+export interface CorrelationAssignment {
+  readonly property: string
+  readonly value: string
+  readonly operation: 'EQ'
+  readonly complex: boolean
+  readonly ignoreCase: boolean
+  readonly matchMode: 'ANYWHERE' | 'START' | 'END'
+  readonly filterString: string
+}
+
+/** By which attributes the accounts of a source find their identities. */
+export interface CorrelationConfig {
+  readonly id?: string | null
+  readonly name?: string | null
+  readonly attributeAssignments?: readonly Partial<CorrelationAssignment>[] | null
 }
 
 /** Settings that ISC does not have, at `/muster/v1/sources/{id}/settings`. */

@@ -50,19 +50,22 @@ const delimitedDefaults: Attributes = {
   templateApplication: 'DelimitedFile Template',
 }
 
+/** What a new source of this kind has unless its client says otherwise. */
+export function attributeDefaults(connectionType: string, type: string): Attributes {
+  return {
+    ...commonDefaults,
+    cloudOriginalApplicationType: type,
+    ...(connectionType === 'file' ? delimitedDefaults : {}),
+  }
+}
+
 /** The attributes that a new source is kept with: the defaults of its kind under what the client gave. */
 export function newAttributes(
   kind: ConnectorKind,
   given: Attributes,
   cloudExternalId: string,
 ): Record<string, unknown> {
-  return {
-    ...commonDefaults,
-    cloudOriginalApplicationType: kind.type,
-    ...(kind.connectionType === 'file' ? delimitedDefaults : {}),
-    ...given,
-    cloudExternalId,
-  }
+  return { ...attributeDefaults(kind.connectionType, kind.type), ...given, cloudExternalId }
 }
 
 /** The attributes as clients read them. `identityAttribute` is that of the account schema. */
