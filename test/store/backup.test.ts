@@ -4,6 +4,7 @@ import type { Database } from '../../src/store/database.ts'
 import { openBackup } from '../../src/store/backup-format.ts'
 import { tablesOf } from '../../src/store/backup-tables.ts'
 import { readMigrations } from '../../src/store/migrate.ts'
+import { accountRange, partitionName } from '../../src/store/names.ts'
 import {
   checkBackup,
   checkBackupKey,
@@ -243,6 +244,33 @@ describe('a backup beside a run', () => {
     expect(await accountsOf(target.db, source.id)).toHaveLength(50)
     expect(await accountsOf(target.db, later.id)).toHaveLength(0)
     expect(await accountsOf(lab.db, source.id)).toHaveLength(70)
+  })
+
+  it('waits for a table that is dropped and made again, and has the rows of the new one', async () => {
+    const lab = await laboratory()
+    const source = await lab.createSource()
+    await lab.load(source.id, rows(50, 'oslo'))
+    const name = partitionName(source.id)
+    const { low, high } = accountRange(source.id)
+    const taken = await lab.db.transaction(async (tx) => {
+      await tx.query(`create table kept as select * from ${name} limit 7`)
+      await tx.query(`drop table ${name}`)
+      await tx.query(`create table ${name} (like account including all)`)
+      await tx.query(`insert into ${name} select * from kept`)
+      await tx.query('drop table kept')
+      await tx.query(
+        `alter table account attach partition ${name} for values from ('${low}') to ('${high}')`,
+      )
+      const file = backUp(lab.db)
+      // On another connection: a transaction sees the same list of backends until its end.
+      const waits = `select from pg_stat_activity where query ~ '^lock table' and wait_event_type = 'Lock'
+        and datname = current_database()`
+      while ((await lab.db.query(waits)).rowCount === 0) await pause(10)
+      return { file }
+    })
+    const target = await emptyTarget()
+    await restore(await taken.file, target.db)
+    expect(await accountsOf(target.db, source.id)).toHaveLength(7)
   })
 
   it('gives its connection back when nobody takes the rest', async () => {
