@@ -26,13 +26,19 @@ export async function confirm(question: string, yes: boolean): Promise<void> {
   const lines = createInterface({ input: process.stdin, output: process.stderr })
   // The end of the input and Ctrl-C close it without an answer, and a question then waits for ever.
   const closed = new Promise<never>((_, reject) => {
-    lines.once('close', () =>
-      reject(new CliError(exitCodes.interrupted, 'There was no answer; nothing was changed.')),
-    )
+    lines.once('close', () => {
+      reject(new CliError(exitCodes.interrupted, 'There was no answer; nothing was changed.'))
+    })
     lines.once('SIGINT', () => lines.close())
   })
   closed.catch(() => {})
-  const answer = await Promise.race([lines.question(`${question} [y/N] `), closed])
+  const answer = await Promise.race([lines.question(`${question} [y/N] `), closed]).catch(
+    (error: unknown) => {
+      // What is said next does not belong behind the question.
+      process.stderr.write('\n')
+      throw error
+    },
+  )
   lines.close()
   if (!/^y(?:es)?$/i.test(answer.trim())) {
     throw new CliError(exitCodes.usage, 'Nothing was changed.')

@@ -15,6 +15,7 @@ import { addEnvCommands } from './env-command.ts'
 import { addExportCommand } from './export-command.ts'
 import { exitCodeOf, exitCodes } from './exit-code.ts'
 import { goesOn } from './follow-task.ts'
+import { helpLayout } from './help-text.ts'
 import { addRunCommands } from './run-command.ts'
 import { addServerCommands } from './server-command.ts'
 import { addSourceCommands } from './source-command.ts'
@@ -51,6 +52,7 @@ export function program(): Command {
         '\nExit codes: 0 ok, 1 failed, 2 usage, 3 not allowed, 4 not found, 5 stopped by a guard, 6 timed out, 130 interrupted.' +
         '\n\nExamples:\n  muster serve\n  muster source create HR --from hr.csv\n  muster aggregate hr.csv --source HR',
     )
+    .configureHelp(helpLayout)
     .exitOverride()
   addServerCommands(root)
   addBackupCommands(root)
