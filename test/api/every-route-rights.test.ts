@@ -77,6 +77,12 @@ async function makeThings(word: string): Promise<Things> {
   })
   expect(made.status).toBe(201)
   const source: string = made.body.id
+  const group = await app.admin('POST', `/v2025/sources/${source}/schemas`, {
+    name: 'group',
+    identityAttribute: 'id',
+    attributes: [{ name: 'id', type: 'STRING' }],
+  })
+  expect(group.status, group.text).toBe(201)
   const tasks = await app.load(source, `id,name\n${word}-1,${word} one\n${word}-2,${word} two\n`)
   const found = await app.admin('GET', `/v2025/accounts?filters=sourceId+eq+"${source}"`)
   expect(found.body).toHaveLength(2)
