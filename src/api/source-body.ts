@@ -77,7 +77,6 @@ export async function sourceDraft(
   }
   if (kind.connectionType === 'file') {
     checkFileAttributes(kept.attributes)
-    checkEncoding(kept.attributes['fileEncoding'])
   } else {
     checkDirectAttributes(kind.connector, kept.attributes)
   }
@@ -148,21 +147,5 @@ function extraOf(body: SourceBody, kind: ConnectorKind): Readonly<Record<string,
     connectorClass: kind.connectorClass,
     connectorId: kind.connectorId,
     connectorName: kind.connectorName,
-  }
-}
-
-function checkEncoding(label: unknown): void {
-  if (typeof label !== 'string' || label === '') return
-  try {
-    void new TextDecoder(label).encoding
-  } catch (cause) {
-    throw new RequestError(
-      'bad_request',
-      `connectorAttributes.fileEncoding "${label.slice(0, 60)}" is no known encoding.`,
-      {
-        hint: 'Write a label such as UTF-8, UTF-16LE, ISO-8859-1, windows-1252, Shift_JIS.',
-        cause,
-      },
-    )
   }
 }
