@@ -12,6 +12,9 @@ import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { CliError, exitCodes } from './exit-code.ts'
 
+// For what is loaded on use, and by its name so that tools see it.
+const require = createRequire(import.meta.url)
+
 /** A server with a name. */
 export interface Environment {
   readonly name: string
@@ -120,7 +123,7 @@ interface YamlDocument {
 
 /** Loaded on use: most calls are configured by variables and need no YAML. */
 export function yaml(): Yaml {
-  return createRequire(import.meta.url)('yaml') as Yaml
+  return require('yaml') as Yaml
 }
 
 function readConfig(): string | null {

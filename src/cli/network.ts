@@ -4,6 +4,9 @@ import { createRequire } from 'node:module'
 import { rootCertificates } from 'node:tls'
 import { CliError, exitCodes } from './exit-code.ts'
 
+// For what is loaded on use, and by its name so that tools see it.
+const require = createRequire(import.meta.url)
+
 /** What `fetch` is, in Node and in undici alike. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
@@ -29,7 +32,7 @@ interface Undici {
 
 function open(ca: string[] | null): Fetch {
   // Loaded on use. Its own fetch goes with its agent: that of Node may be older and not understand it.
-  const { EnvHttpProxyAgent, fetch } = createRequire(import.meta.url)('undici') as Undici
+  const { EnvHttpProxyAgent, fetch } = require('undici') as Undici
   const tls = ca === null ? {} : { ca }
   const dispatcher = new EnvHttpProxyAgent({
     // No time limit of its own: uploads take as long as they take, and every call has a limit from outside.

@@ -19,7 +19,9 @@ export class WaitTimeout extends Error {
   readonly lastStatus: TaskStatus | null
 
   constructor(taskId: string, timeoutMs: number, lastStatus: TaskStatus | null) {
-    super(`Task ${taskId} did not end within ${Math.round(timeoutMs / 1000)} seconds.`)
+    super(
+      `Task ${taskId} did not end within ${(timeoutMs / 1000).toFixed(timeoutMs < 10_000 ? 1 : 0)} s.`,
+    )
     this.name = 'WaitTimeout'
     this.taskId = taskId
     this.lastStatus = lastStatus
