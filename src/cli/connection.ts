@@ -102,15 +102,6 @@ export function connect(options: CommonOptions, patience: Partial<Patience> = {}
   throw missing(connection)
 }
 
-/** The credentials that would be used; `undefined` where they are missing. */
-export function credentials(options: CommonOptions = {}): {
-  readonly clientId: string | undefined
-  readonly clientSecret: string | undefined
-} {
-  const { clientId, clientSecret } = resolve(options)
-  return { clientId: clientId ?? undefined, clientSecret: clientSecret ?? undefined }
-}
-
 /**
  * Where and as whom. Variables stand before the environment that `--env` names, that before `./config.json` and the
  * active environment. Credentials go only to the server that they were found with.

@@ -3,9 +3,11 @@ import type { Command } from 'commander'
 import { ApiError } from '../client/index.ts'
 import { fine } from '../core/finding.ts'
 import type { Finding } from '../core/finding.ts'
-import { baseUrl, connect, credentials, withCommonOptions } from './connection.ts'
+import { paint, styleOf } from './colour.ts'
+import { baseUrl, connect, networkOf, withCommonOptions } from './connection.ts'
 import type { CommonOptions } from './connection.ts'
-import { exitCodes } from './exit-code.ts'
+import { CliError, exitCodes } from './exit-code.ts'
+import type { Fetch } from './network.ts'
 import { printView } from './output.ts'
 import { plain, print } from './terminal.ts'
 
@@ -31,7 +33,7 @@ export function addDoctorCommand(program: Command): void {
 
 async function examine(options: DoctorOptions): Promise<void> {
   const url = baseUrl(options)
-  const server = await checkServer(url)
+  const server = await checkServer(url, networkOf(options))
   const findings = [
     checkNode(),
     ...server.checks,
@@ -43,7 +45,8 @@ async function examine(options: DoctorOptions): Promise<void> {
     columns: ['name', 'outcome', 'finding', 'advice'],
     table: () => {
       for (const { name, outcome, finding, advice } of findings) {
-        print(`${outcome.padEnd(4)}  ${name}: ${plain(finding)}`)
+        const word = paint(process.stdout, styleOf(outcome) ?? 'bold', outcome.padEnd(4))
+        print(`${word}  ${name}: ${plain(finding)}`)
         if (advice !== null) print(`      ${plain(advice)}`)
       }
     },
@@ -78,9 +81,12 @@ function checkNode(): Finding {
   return { name: 'node', outcome: 'fail', finding, advice: 'Install Node 20.19 or later, best 24.' }
 }
 
-async function checkServer(url: string): Promise<{ reached: boolean; checks: Finding[] }> {
+async function checkServer(
+  url: string,
+  network: Fetch,
+): Promise<{ reached: boolean; checks: Finding[] }> {
   const asked = Date.now()
-  const ready = await ask(`${url}/health/ready`)
+  const ready = await ask(`${url}/health/ready`, network)
   if (ready instanceof Error) {
     const advice = 'Start one with `muster serve`, or name another with SAIL_BASE_URL.'
     return {
@@ -144,18 +150,6 @@ function clockCheck(response: Response, askedAt: number): Finding {
 
 async function checkCredentials(options: CommonOptions): Promise<Finding> {
   const name = 'credentials'
-  const { clientId, clientSecret } = credentials()
-  const given = process.env['SAIL_ACCESS_TOKEN'] !== undefined
-  if (!given && (clientId === undefined || clientSecret === undefined)) {
-    const missing = clientId === undefined ? 'SAIL_CLIENT_ID' : 'SAIL_CLIENT_SECRET'
-    return {
-      name,
-      outcome: 'fail',
-      finding: `${missing} is not set`,
-      advice:
-        'Set it to what `muster serve` printed at its first start, or to MUSTER_CLIENT_ID and MUSTER_CLIENT_SECRET.',
-    }
-  }
   try {
     await connect(options).sources.list({ limit: 1 })
     return { name, outcome: 'ok', finding: 'accepted, and they may list sources', advice: null }
@@ -164,14 +158,16 @@ async function checkCredentials(options: CommonOptions): Promise<Finding> {
       const advice = 'That is fine if this client is for something else.'
       return { name, outcome: 'warn', finding: 'accepted, but they may not list sources', advice }
     }
-    const advice = 'Check id and secret; `muster token create` makes new ones.'
+    // Credentials that are missing are told with what to do about it, here or in an environment.
+    const said = error instanceof CliError ? error.hint : null
+    const advice = said ?? 'Check id and secret; `muster token create` makes new ones.'
     return { name, outcome: 'fail', finding: reasonOf(error), advice }
   }
 }
 
-async function ask(url: string): Promise<Response | Error> {
+async function ask(url: string, network: Fetch): Promise<Response | Error> {
   try {
-    return await fetch(url, { signal: AbortSignal.timeout(patienceMs), redirect: 'manual' })
+    return await network(url, { signal: AbortSignal.timeout(patienceMs), redirect: 'manual' })
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error))
   }
