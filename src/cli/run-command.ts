@@ -54,7 +54,7 @@ export function addRunCommands(program: Command): void {
   withCommonOptions(run.command('rejects'))
     .argument('<id>', 'the id of the run')
     .description('list the rows that a run could not take, with line and reason')
-    .option('--rows', 'print the rows as they were read, to mend and upload them')
+    .option('--rows', 'print the rows as they were read, to find and mend them in their file')
     .option('--limit <number>', 'at most so many', wholeNumber(1, 10_000_000), 1000)
     .addHelpText(
       'after',
@@ -199,7 +199,7 @@ async function rejects(id: string, options: RejectsOptions): Promise<void> {
   const { items, total } = await collected<Reject>(options.limit, (query) =>
     client.runs.rejects(id, query),
   )
-  // The rows as they were: whoever uploads them wants every byte of them, also one that a spreadsheet would calculate.
+  // The rows as they were: whoever looks for them in a file wants every byte of them.
   if (options.rows === true)
     for (const { raw } of items) print(process.stdout.isTTY ? plain(raw) : raw)
   else {
