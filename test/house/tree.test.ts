@@ -18,9 +18,12 @@ const code = folders
 const source = code.filter((file) => file.startsWith('src/') && file.endsWith('.ts'))
 
 function below(folder: string): string[] {
-  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
+  return (
+    readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+      // Packages that a test of other versions installs in a folder of its own are not ours.
+      .filter((entry) => entry.isFile() && !entry.parentPath.includes('node_modules'))
+      .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
+  )
 }
 
 const text = (file: string): string => readFileSync(join(root, file), 'utf8')
