@@ -22,6 +22,7 @@ import {
   holdsLease,
   type Lease,
   lockSubmits,
+  updateTask,
 } from '../store/tasks.ts'
 import { cancellable } from './cancellable.ts'
 import type { RunServices } from './job.ts'
@@ -172,6 +173,7 @@ export async function runRemoval(
   const { task, lease } = claimed
   const sourceId = task.sourceId ?? ''
   await onStep('claimed')
+  await updateTask(db, lease, { state: 'applying', progress: 'Removing accounts' })
   await cancellable(db, signal, async (connection) => {
     await connection.query('begin')
     try {

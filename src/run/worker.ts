@@ -177,7 +177,8 @@ async function runAttempt(
   const fields = { task: task.id, source: task.sourceId, attempt: lease.fence }
   const abort = new AbortController()
   const progress: Progress = {
-    phase: 'Collecting',
+    // A removal reads nothing: all of it is effect.
+    phase: task.type === 'ACCOUNT_DELETION' ? 'Applying' : 'Collecting',
     totalBytes: 0,
     read: () => ({ rows: 0, bytes: 0 }),
   }

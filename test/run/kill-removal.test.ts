@@ -32,7 +32,7 @@ beforeAll(async () => {
   build = await buildServer()
   dataDir = await mkdtemp(join(tmpdir(), 'muster-kill-'))
   await start()
-})
+}, 180_000)
 afterAll(async () => {
   await server?.end('SIGTERM')
   await removeData(dataDir)
