@@ -1,5 +1,7 @@
 // Looks at the beginning of a delimited file: its delimiter, its columns, and which of them identify and name an account.
+import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { createGunzip } from 'node:zlib'
 import { CliError, exitCodes } from './exit-code.ts'
 
 /** The first records of a file. */
@@ -18,7 +20,10 @@ export async function sampleFile(
   delimiter: string | null,
   encoding: string | null,
 ): Promise<FileSample> {
-  const { bytes, whole } = await beginning(path)
+  const start = await beginning(path)
+  // The server takes files that are gzip, and knows them by the same two bytes.
+  const isPacked = start.bytes[0] === 0x1f && start.bytes[1] === 0x8b
+  const { bytes, whole } = isPacked ? await unpackedBeginning(path) : start
   const text = decode(bytes, whole, encoding)
   const used = delimiter ?? guessDelimiter(text)
   const records = parse(text, used)
@@ -50,6 +55,27 @@ async function beginning(path: string): Promise<{ bytes: Buffer; whole: boolean 
     const reason = error instanceof Error ? error.message : String(error)
     throw new CliError(exitCodes.usage, `The file cannot be read: ${reason}.`)
   }
+}
+
+async function unpackedBeginning(path: string): Promise<{ bytes: Buffer; whole: boolean }> {
+  const chunks: Buffer[] = []
+  let length = 0
+  const source = createReadStream(path)
+  const gunzip = createGunzip()
+  source.on('error', (error) => gunzip.destroy(error))
+  try {
+    for await (const chunk of source.pipe(gunzip)) {
+      chunks.push(chunk as Buffer)
+      length += (chunk as Buffer).length
+      if (length >= sampleBytes) break
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new CliError(exitCodes.usage, `The gzip file cannot be unpacked: ${reason}.`)
+  } finally {
+    source.destroy()
+  }
+  return { bytes: Buffer.concat(chunks).subarray(0, sampleBytes), whole: length < sampleBytes }
 }
 
 function decode(bytes: Buffer, whole: boolean, encoding: string | null): string {

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chooseDisplay, chooseIdentity, sampleFile } from '../../src/cli/file-sample.ts'
 import type { FileSample } from '../../src/cli/file-sample.ts'
@@ -30,6 +31,18 @@ describe('the sample of a file', () => {
       expect(sample.columns).toEqual(['id', 'a,b;c|d,e;f', 'x'])
       expect(sample.rows).toEqual([['1', '2', '3']])
     }
+  })
+
+  it('reads a file that is gzip, of a long one only the beginning, and names one that is cut', async () => {
+    const short = await sampleOf(gzipSync('id,name\n1,Ann\n'))
+    expect(short).toEqual({ delimiter: ',', columns: ['id', 'name'], rows: [['1', 'Ann']] })
+    const long = await sampleOf(gzipSync(`id;name\n${'1;Ann\n'.repeat(2_000_000)}`))
+    expect(long.columns).toEqual(['id', 'name'])
+    expect(long.rows.length).toBeLessThan(200_000)
+    expect(long.rows.every((row) => row.join() === '1,Ann')).toBe(true)
+    await expect(sampleOf(gzipSync('id,name\n1,Ann\n').subarray(0, 20))).rejects.toThrow(
+      'The gzip file cannot be unpacked: unexpected end of file.',
+    )
   })
 
   it('reads quotes, line breaks in them, and every kind of line end', async () => {
