@@ -42,6 +42,21 @@ describe('a SOURCE_SUBADMIN of one source', () => {
     expect(reply.status).toBe(202)
   })
 
+  it('makes personal access tokens that see no more than it does itself', async () => {
+    const made = await confined.call('POST', '/v2025/personal-access-tokens', {
+      name: freshName('Confined'),
+      userAwareTokenNeverExpires: true,
+    })
+    expect(made.status).toBe(200)
+    const { id, secret } = json(made)
+    const pat = await connect({ ...target, clientId: String(id), clientSecret: String(secret) })
+    expect(json(await pat.call('GET', everySource))).toMatchObject([{ id: own }])
+    const foreign = await pat.call('GET', `/v2025/sources/${other}`)
+    expect([403, 404]).toContain(foreign.status)
+    const everybody = await pat.call('GET', '/v2025/personal-access-tokens')
+    expect(everybody.status).toBe(403)
+  })
+
   it('sees its own source and nothing of the others, in lists and in counts', async () => {
     const reply = await confined.call('GET', everySource)
     expect(json(reply)).toMatchObject([{ id: own }])
