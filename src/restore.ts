@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs'
 import { access, constants, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { addAbortSignal } from 'node:stream'
 import type { Config } from './config.ts'
 import { masterKey } from './master-key.ts'
 import { type BackupHeader, type BackupReader, openBackup } from './store/backup-format.ts'
@@ -121,11 +122,10 @@ async function withBackup<T>(
 ): Promise<T> {
   const { file, signal, onProgress } = order
   const size = file === null ? null : await sizeOf(file)
-  const options = { highWaterMark: pieceBytes, ...(signal === undefined ? {} : { signal }) }
+  // A read of a file by its number cannot be interrupted, and a pipe may never say anything more; so process.stdin.
   const input =
-    file === null
-      ? createReadStream('', { fd: 0, autoClose: false, ...options })
-      : createReadStream(file, options)
+    file === null ? process.stdin : createReadStream(file, { highWaterMark: pieceBytes })
+  if (signal !== undefined) addAbortSignal(signal, input)
   try {
     const backup = await openBackup(input as AsyncIterable<Buffer>)
     return await work(backup, (verb) => ({

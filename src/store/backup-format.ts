@@ -2,7 +2,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
 import { crc32, createGunzip } from 'node:zlib'
-import { StoreError } from './store-error.ts'
+import { StoreError, systemCode } from './store-error.ts'
 
 /** What a backup says of itself before its sections. Nothing in it is secret. */
 export interface BackupHeader {
@@ -169,7 +169,9 @@ function openSection(
       }
       await filled
     } catch (error) {
-      if (error instanceof StoreError) throw error
+      // A disk that cannot be read, or a wish to stop, says nothing of the file.
+      const isUnpacking = systemCode(error)?.startsWith('Z_') === true
+      if (error instanceof StoreError || !isUnpacking) throw error
       throw damaged(place, 'its rows cannot be unpacked', error)
     }
     if (told === undefined || told.bytes !== length || told.sha256 !== hash.digest('hex')) {

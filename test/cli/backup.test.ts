@@ -177,7 +177,7 @@ describe('muster backup', () => {
     expect(task.attributes).toMatchObject({ created: 0, updated: 0, deleted: 0, total: 290 })
     const full = await muster(target, 'restore', file)
     expect(full).toMatchObject({ code: 1, stderr: expect.stringContaining('is in use by process') })
-  }, 180_000)
+  }, 240_000)
 
   it('takes one of a server that is off, to standard output too, and leaves the folder free', async () => {
     const folder = await newFolder()
@@ -208,7 +208,7 @@ describe('muster backup', () => {
       stderr: expect.stringContaining('1 sources and 290 accounts'),
     })
     await start(dataDir)
-  }, 120_000)
+  }, 240_000)
 
   it('killed or interrupted leaves no file under the name, and replaces none without being told', async () => {
     const folder = await newFolder()
@@ -236,7 +236,7 @@ describe('muster backup', () => {
     expect(await readFile(file)).toEqual(kept)
     expect(await muster(dataDir, 'backup', file, '--force')).toMatchObject({ code: 0 })
     expect(await readFile(file)).not.toEqual(kept)
-  }, 120_000)
+  }, 240_000)
 
   it('says where it looked when there is nothing', async () => {
     const folder = await newFolder()
@@ -250,7 +250,7 @@ describe('muster backup', () => {
 })
 
 describe('muster restore', () => {
-  it('killed halfway leaves an empty database, which a second one fills', async () => {
+  it('interrupted or killed halfway leaves an empty database, which another one fills', async () => {
     const folder = await newFolder()
     const dataDir = join(folder, 'data')
     await filled(dataDir)
@@ -261,18 +261,26 @@ describe('muster restore', () => {
     await copyFile(join(dataDir, 'key'), join(target, 'key'))
     undo.push(() => removeData(target))
     const bytes = await readFile(file)
-    const child = spawnMuster(target, 'restore', '-')
-    const ended = outcome(child)
-    child.stdin?.write(bytes.subarray(0, bytes.length - 2_000))
-    await until(async () => copying(target))
-    child.kill('SIGKILL')
-    expect(await ended).toMatchObject({ signal: 'SIGKILL' })
+    for (const signal of ['SIGINT', 'SIGKILL'] as const) {
+      const child = spawnMuster(target, 'restore', '-')
+      const ended = outcome(child)
+      child.stdin?.write(bytes.subarray(0, bytes.length - 2_000))
+      await until(async () => copying(target))
+      child.kill(signal)
+      const how = await ended
+      if (signal === 'SIGINT') {
+        expect(how).toMatchObject({ code: 130, stderr: expect.stringContaining('Stopped.') })
+        expect(await embeddedServer(target)).toBeNull()
+      } else {
+        expect(how).toMatchObject({ signal })
+      }
+    }
     expect(await muster(target, 'restore', file)).toMatchObject({ code: 0 })
     const server = await start(target)
     const client = await connectTo(server.url)
     const answer = await client.call('GET', '/accounts?limit=1&count=true')
     expect(answer.headers.get('x-total-count')).toBe('290')
-  }, 120_000)
+  }, 240_000)
 
   it('checks a file before it makes anything, and names the section that is damaged', async () => {
     const folder = await newFolder()
@@ -292,7 +300,7 @@ describe('muster restore', () => {
       stderr: expect.stringContaining('damaged in the section account_history'),
     })
     expect(await readdir(target)).toEqual(['key'])
-  }, 120_000)
+  }, 240_000)
 })
 
 async function copying(dataDir: string): Promise<boolean> {

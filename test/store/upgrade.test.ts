@@ -4,6 +4,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readConfig } from '../../src/config.ts'
 import { restore } from '../../src/restore.ts'
@@ -50,7 +51,9 @@ interface Upgraded {
 }
 
 async function upgrade(version: string): Promise<Upgraded> {
-  const fixture = JSON.parse(readFileSync(join(folder, `${version}.json`), 'utf8')) as Fixture
+  const fixture = JSON.parse(
+    gunzipSync(readFileSync(join(folder, `${version}.json.gz`))).toString(),
+  ) as Fixture
   const database = await emptyDatabase()
   undo.push(() => database.drop())
   const dataDir = await mkdtemp(join(tmpdir(), 'muster-upgraded-'))

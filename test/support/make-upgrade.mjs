@@ -7,6 +7,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import pg from 'pg'
 
 const [old = '', out = ''] = process.argv.slice(2)
@@ -85,10 +86,16 @@ execFileSync(process.execPath, [join(root, 'bin', 'muster.js'), 'backup', `${out
   env: environment,
   stdio: 'inherit',
 })
-writeFileSync(
-  `${out}.json`,
-  `${JSON.stringify({ key, administrator, scanner: { id: scanner.id, secret: scanner.secret }, sources: { hr, busy, stopped }, open, reload: second, answers })}\n`,
-)
+const facts = {
+  key,
+  administrator,
+  scanner: { id: scanner.id, secret: scanner.secret },
+  sources: { hr, busy, stopped },
+  open,
+  reload: second,
+  answers,
+}
+writeFileSync(`${out}.json.gz`, gzipSync(JSON.stringify(facts)))
 rmSync(folder, { recursive: true })
 
 async function start() {
