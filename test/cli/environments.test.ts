@@ -1,6 +1,9 @@
+import { execFile } from 'node:child_process'
 import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { checkout } from '../support/build.ts'
 import { openCommandLine } from '../support/command-line.ts'
 import type { CommandLine, Outcome } from '../support/command-line.ts'
 import { clientId, clientSecret } from '../support/server-process.ts'
@@ -111,6 +114,19 @@ describe('an environment', () => {
     expect(await readFile(config(), 'utf8')).toBe(
       'environments:\n  first:\n    baseurl: https://acme.api.identitynow.com\nactiveenvironment: first\nauthtype: pat\n',
     )
+  })
+
+  it('that was made here is one for the official SDK', async () => {
+    await rm(config())
+    const given = ['--url', line.server.url, '--client-id', clientId, '--client-secret-stdin']
+    await run(['env', 'set', 'sdk', ...given], clientSecret)
+    const script = `const { Configuration, SourcesApi } = require('sailpoint-api-client')
+      new SourcesApi(new Configuration()).listSources().then(({ data }) => console.log('found', data.map((one) => one.name)))`
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', script], {
+      cwd: checkout,
+      env: { PATH: process.env['PATH'], HOME: line.folder },
+    })
+    expect(stdout).toContain("found [ 'HR' ]")
   })
 
   it('that is read-only refuses every change before it is sent, under its URL too', async () => {
