@@ -66,7 +66,7 @@ describe('the forms of output', () => {
         expect.stringMatching(/\w,\w/),
       ])
     }
-  }, 240_000)
+  }, 360_000)
 
   it('have no colours and no bars where there is no terminal, whatever TERM says', async () => {
     const env = { TERM: 'xterm-256color', COLORTERM: 'truecolor', FORCE_COLOR: '1' }
@@ -209,7 +209,7 @@ describe('a folder of files', () => {
     })
     const begun = await line.run(['aggregate', 'exports/deep', '--no-wait', '-o', 'csv'])
     expect([begun.code, begun.stdout.split('\n').length]).toEqual([0, 3])
-  }, 240_000)
+  }, 360_000)
 
   it('says what is wrong with options that are for the other thing', async () => {
     await mkdir(inFolder('empty'), { recursive: true })
