@@ -95,7 +95,12 @@ export async function registerDocs(
     theme: {
       title: 'Muster API',
       // The policy forbids documents of other servers, so a field for their address would only disappoint.
-      css: [{ filename: 'own.css', content: '.topbar .download-url-wrapper { display: none }' }],
+      css: [
+        {
+          filename: 'own.css',
+          content: '.swagger-ui .topbar .download-url-wrapper { display: none !important }',
+        },
+      ],
     },
     uiConfig: {
       docExpansion: 'none',

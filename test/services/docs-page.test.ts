@@ -78,6 +78,7 @@ describe('the API page', () => {
     const { page, requests, complaints } = await openPage()
     await page.locator('.opblock-tag').first().waitFor()
     expect(await page.locator('.opblock-tag').count()).toBeGreaterThan(5)
+    expect(await page.locator('.download-url-wrapper').isVisible()).toBe(false)
     const shot = process.env['MUSTER_SCREENSHOT']
     if (shot !== undefined) await page.screenshot({ path: shot })
     const outside = requests.filter((url) => !url.startsWith(`${app.url}/`) && !isInline(url))
