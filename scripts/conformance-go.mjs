@@ -16,12 +16,12 @@ if (go === undefined) skip('no go')
 download()
 compile()
 ensure()
-const status = runTests()
+const outcome = runTests()
 // Its requests, as its source writes them, are in conformance/replayed-requests.test.ts.
 process.stdout.write(
   'skipped: the command line tool sail, whose releases the Go module proxy refused on 2026-11-23\n',
 )
-process.exit(status)
+process.exit(outcome)
 
 function findGo() {
   const found = ['go', usual].find(

@@ -15,6 +15,7 @@ const usual = [
   'test/store/migrate.test.ts',
   'test/store/schema-rules.test.ts',
   'test/store/sealed.test.ts',
+  'test/store/backup.test.ts',
   'test/run/aggregate.test.ts',
   'test/run/equivalence.test.ts',
   'test/run/remove-source.test.ts',
