@@ -106,12 +106,12 @@ async function checkServer(
 
 async function readiness(url: string, ready: Response): Promise<Finding> {
   if (ready.ok) return { name: 'server', outcome: 'ok', finding: `${url} is ready`, advice: null }
-  // A tenant of ISC has no page of this name.
+  // A tenant of ISC has no page of this name, nor has a Muster whose health is on its management port.
   if (ready.status === 404 || ready.status === 401 || ready.status === 403) {
     return {
       name: 'server',
       outcome: 'ok',
-      finding: `${url} answers (it is no Muster)`,
+      finding: `${url} answers; its health is not told here, as by ISC or a Muster with a management port`,
       advice: null,
     }
   }
