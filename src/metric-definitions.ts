@@ -38,7 +38,7 @@ export const metricDefinitions = {
   },
   muster_runs_total: {
     kind: 'counter',
-    help: 'Tasks that this process brought to their end, by kind and completion status.',
+    help: 'Tasks that the worker of this process brought to their end, by kind and completion status; small removals are made by the call itself and not counted.',
     labels: ['kind', 'outcome'],
   },
   muster_run_attempts_total: {
@@ -75,7 +75,7 @@ export const metricDefinitions = {
   },
   muster_accounts_changed_total: {
     kind: 'counter',
-    help: 'Accounts that completed runs have created, updated or removed.',
+    help: 'Accounts that completed aggregations have created, updated or removed.',
     labels: ['change'],
   },
   muster_tasks: {

@@ -6,7 +6,7 @@ import type { Static } from 'typebox'
 import { levels } from '../core/access.ts'
 import { RequestError } from '../core/errors.ts'
 import { fromWireId, toWireId } from '../core/id.ts'
-import { grantedScopes } from '../core/personal-token.ts'
+import { checkOutlives, grantedScopes } from '../core/personal-token.ts'
 import { recordAudit } from '../store/audit.ts'
 import {
   countClients,
@@ -149,6 +149,8 @@ async function create(
   call: Call,
 ): Promise<object> {
   const scopes = grantedScopes(call.caller.scopes, body.scopes ?? null)
+  // Clients do not end, so what ends makes none: it would live on in them.
+  checkOutlives(null, (await getClient(db, call.caller.clientId))?.expires ?? null)
   const sourceIds = await checkSources(db, body)
   const id = drawClientId()
   const secret = drawSecret()
@@ -183,6 +185,16 @@ async function revoke(services: ClientServices, id: string, call: Call): Promise
   }
   const client = await getClient(services.db, id)
   if (client === null) throw new RequestError('not_found', 'There is no client with this id.')
+  // A personal token would go with the client of its own person, and with both perhaps the last way in.
+  if (!client.isPersonal && client.identityId === call.caller.identityId) {
+    throw new RequestError(
+      'conflict',
+      'A personal access token cannot revoke the client of its own person.',
+      {
+        hint: 'Revoke it through another ORG_ADMIN client, so that one is left.',
+      },
+    )
+  }
   const revoked = await services.db.transaction(async (tx) => {
     await lockPersonalTokens(tx, client.identityId)
     if (!(await revokeClient(tx, id))) return []

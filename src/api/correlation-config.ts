@@ -117,10 +117,11 @@ async function replace(db: Database, request: FastifyRequest, call: Call): Promi
     checkId(before.id, body.id ?? null)
     const schemas = await listSchemas(tx, source.id)
     const account = schemas.find((schema) => schema.name === 'account')
-    const assignments = checkedAssignments(
-      body.attributeAssignments ?? [],
-      account?.attributes.map((attribute) => attribute.name) ?? [],
-    )
+    // An attribute that left the schema stays where it was assigned: what was read may be sent back.
+    const assignments = checkedAssignments(body.attributeAssignments ?? [], [
+      ...(account?.attributes.map((attribute) => attribute.name) ?? []),
+      ...before.assignments.map((assignment) => assignment.value),
+    ])
     const name = body.name?.trim() ?? ''
     // A name that was read and sent back unchanged goes on following that of the source.
     const own = name === '' || name === correlationConfigName(source.name) ? null : name

@@ -233,7 +233,8 @@ function watchCall(watch: ApiWatch, request: FastifyRequest, reply: FastifyReply
     trackingId,
     method,
     route: request.routeOptions.url ?? null,
-    path,
+    // As in the log: a segment that is no plain word may be the name of an account.
+    path: redactUrl(path),
     headers,
   })
   // It comes also when the client goes in the middle, which `onResponse` does not.

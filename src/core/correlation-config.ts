@@ -45,7 +45,7 @@ export function correlationConfigName(sourceName: string): string {
 
 /**
  * The assignments as they are kept: in the order of `sequence` where it is given, with every default. `accountAttributes`
- * are the names of the account schema. Throws `bad_request` for a blank name, an attribute that accounts of the source
+ * are the names of the account schema, and those that are kept already, so that what was read may be sent back. Throws `bad_request` for a blank name, an attribute that accounts of the source
  * do not have, and the same pair of attributes twice.
  */
 export function checkedAssignments(

@@ -77,7 +77,10 @@ function instant(text: string): Date {
   const isWhole = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})$/i.test(
     text,
   )
-  if (isWhole && !Number.isNaN(date.getTime())) return date
+  const day = new Date(`${text.slice(0, 10)}T00:00:00Z`)
+  // Date takes 30 February for 2 March; a year of five digits is more than anybody stores.
+  const exists = !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text.slice(0, 10))
+  if (isWhole && exists && date.getUTCFullYear() <= 9999) return date
   throw new RequestError(
     'bad_request',
     `The expirationDate "${text.slice(0, 40)}" is no instant of ISO 8601.`,

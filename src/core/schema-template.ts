@@ -21,8 +21,14 @@ export function templateText(
     .map(({ name }, index) => writtenName(name, dialect, raw, index === 0))
     .join(dialect.delimiter)
   // The mark wins over the encoding of the source, in which the names would be read as something else.
-  const mark = dialect.encoding !== null && /[^\x20-\x7e]/.test(line) ? '\ufeff' : ''
+  const mark = needsMark(dialect.encoding, line) ? '\ufeff' : ''
   return `${mark}${line}\n`
+}
+
+/** ASCII is the same in every encoding but the two of UTF-16. */
+function needsMark(encoding: string | null, line: string): boolean {
+  if (encoding === null) return false
+  return /[^\x20-\x7e]/.test(line) || new TextDecoder(encoding).encoding.startsWith('utf-16')
 }
 
 function writtenName(name: string, dialect: Writing, raw: boolean, isFirst: boolean): string {

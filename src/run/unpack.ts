@@ -39,6 +39,9 @@ export async function unpack(
   onProgress: (packed: number) => void,
 ): Promise<number> {
   const { size } = await stat(path)
+  const file = await open(target, 'wx', 0o600).catch((error: unknown) => {
+    throw readable(error)
+  })
   const gunzip = createGunzip({ chunkSize: blockBytes })
   const source = createReadStream(path, { highWaterMark: blockBytes })
   source.on('error', (error) => gunzip.destroy(error))
@@ -46,7 +49,6 @@ export async function unpack(
     gunzip.destroy(new Error('stopped'))
   }
   signal.addEventListener('abort', stop)
-  const file = await open(target, 'wx', 0o600)
   let bytes = 0
   try {
     // By hand, because a pipeline that fails sometimes says no more than that it was aborted (Node.js 20.20).

@@ -53,7 +53,7 @@ export async function listKept(
      from pg_class c
        left join pg_inherits i on i.inhrelid = c.oid
        left join pg_class parent on parent.oid = i.inhparent
-     where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r' and c.relpersistence = 'p'
+     where c.relnamespace = quote_ident(current_schema())::regnamespace and c.relkind = 'r' and c.relpersistence = 'p'
      order by c.relname`,
   )
   const kept = rows
@@ -70,7 +70,7 @@ interface Reference {
 async function listReferences(q: Queryable): Promise<readonly Reference[]> {
   const { rows } = await q.query<Reference>(
     `select conrelid::bigint as "from", confrelid::bigint as "to" from pg_constraint
-     where contype = 'f' and connamespace = current_schema()::regnamespace and conrelid <> confrelid`,
+     where contype = 'f' and connamespace = quote_ident(current_schema())::regnamespace and conrelid <> confrelid`,
   )
   return rows
 }

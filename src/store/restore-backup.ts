@@ -211,7 +211,7 @@ async function checkEncoding(q: Queryable): Promise<void> {
 async function refuseFull(tx: Queryable): Promise<void> {
   const { rows } = await tx.query<{ name: string }>(
     `select relname::text as name from pg_class
-     where relnamespace = current_schema()::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f') and not relispartition
+     where relnamespace = quote_ident(current_schema())::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f') and not relispartition
      order by relname`,
   )
   const names = rows.map(({ name }) => name)

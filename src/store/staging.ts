@@ -31,7 +31,7 @@ export async function dropOrphanTables(q: Queryable): Promise<number> {
   const { rows } = await q.query<{ number: number }>(
     `select distinct substring(relname from '_([0-9]+)$')::bigint as number
      from pg_class
-     where relkind = 'r' and relnamespace = current_schema()::regnamespace
+     where relkind = 'r' and relnamespace = quote_ident(current_schema())::regnamespace
        and relname ~ '^(staging|plan|dirty)_[0-9]+$'
        and not exists (select from task where completed_at is null
          and task.number = substring(relname from '_([0-9]+)$')::bigint)`,

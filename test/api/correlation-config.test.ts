@@ -181,6 +181,21 @@ describe('the correlation configuration of a source', () => {
     expect((await server.call('GET', path(id))).body).toEqual(before)
   })
 
+  it('may be sent back as it was read, also when an attribute has left the schema', async () => {
+    const id = await newSource()
+    expect((await put(id, { attributeAssignments: [mail] })).status).toBe(200)
+    const schemas = `/v2025/sources/${id}/schemas`
+    const [account] = (await server.call('GET', schemas)).body
+    const attributes = account.attributes.filter((one: { name: string }) => one.name !== mail.value)
+    const left = await server.call('PUT', `${schemas}/${account.id}`, { ...account, attributes })
+    expect(left.status).toBe(200)
+    const read = (await server.call('GET', path(id))).body
+    const again = await put(id, read)
+    expect([again.status, again.body]).toEqual([200, read])
+    const other = { ...mail, value: 'never there' }
+    expect((await put(id, { attributeAssignments: [other] })).status).toBe(400)
+  })
+
   it('keeps patterns as text that nothing runs', async () => {
     const id = await newSource()
     const filterString = `(a+)+$'; drop table source; -- %_\\`

@@ -284,4 +284,26 @@ describe('a list that takes too long', () => {
     // The connections are as before: the limit ended with its transaction.
     expect((await get('/v2025/task-status?limit=1')).body).toEqual(run.body)
   })
+
+  it(
+    'takes no connection from other calls, however many there are',
+    { timeout: 60_000 },
+    async () => {
+      const lock = await database.db.connect()
+      try {
+        await lock.query('begin; lock table account_link in access exclusive mode')
+        const lists = Array.from({ length: 80 }, () => get('/v2025/accounts?sorters=-modified'))
+        const refused = await Promise.all(lists.slice(-4))
+        expect(refused.map((answer) => answer.status)).toEqual([503, 503, 503, 503])
+        // A single thing needs a connection of the same pool.
+        expect((await get(`/v2025/sources/${own}`)).status).toBe(200)
+        await lock.query('rollback')
+        const statuses = (await Promise.all(lists)).map((answer) => answer.status)
+        expect(statuses.filter((status) => status === 200)).toHaveLength(68)
+      } finally {
+        await lock.query('rollback')
+        lock.release()
+      }
+    },
+  )
 })

@@ -378,6 +378,25 @@ describe('the rights of a personal access token', () => {
     expect((await patch(token, child.id, replace)).status).toBe(200)
   })
 
+  it('make no client that would outlive it', async () => {
+    const { token } = await person('ORG_ADMIN')
+    const ends = new Date(Date.now() + 3_600_000).toISOString()
+    const brief = await make(token, { name: 'brief', expirationDate: ends })
+    const access = await tokenOf(api.url, brief.id, brief.secret)
+    const client = { name: 'Left behind', level: 'ORG_ADMIN' }
+    expect((await call(access, 'POST', '/muster/v1/clients', client)).status).toBe(403)
+    expect((await call(token, 'POST', '/muster/v1/clients', client)).status).toBe(201)
+  })
+
+  it('do not reach to the client of its own person, which might be the last way in', async () => {
+    const { token, id } = await person('ORG_ADMIN')
+    const made = await make(token, { name: 'sawing off the branch' })
+    const access = await tokenOf(api.url, made.id, made.secret)
+    expect((await call(access, 'DELETE', `/muster/v1/clients/${id}`)).status).toBe(409)
+    expect((await call(token, 'GET', `${pats}?owner-id=me`)).status).toBe(200)
+    expect((await call(access, 'GET', `${pats}?owner-id=me`)).status).toBe(200)
+  })
+
   it('are gone when the client of its owner is revoked', async () => {
     const { token, id } = await person()
     const made = await make(token, { name: 'orphan' })

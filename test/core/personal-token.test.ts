@@ -46,6 +46,8 @@ describe('the end of a token', () => {
       '2027-01-31',
       'tomorrow',
       '2027-13-01T00:00:00Z',
+      '2027-02-30T00:00:00Z',
+      '9999-12-31T23:59:59-12:00',
     ]) {
       expect(
         codeOf(() => tokenExpiry({ expirationDate }, now, 6)),
