@@ -56,6 +56,33 @@ export async function readApiError(request: string, response: Response): Promise
   })
 }
 
+const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
+
+/**
+ * The error for an answer that is a redirect, with the server that it leads to; null for every other answer. Redirects are
+ * not followed, because token or secret would go with them.
+ */
+export function readRedirect(request: string, url: string, response: Response): ApiError | null {
+  // Outside of Node the answer to a redirect that is not followed is hidden.
+  const isHidden = response.type === 'opaqueredirect'
+  if (!isHidden && !redirects.has(response.status)) return null
+  const location = response.headers.get('location') ?? ''
+  const target = URL.canParse(location, url) ? new URL(location, url) : null
+  // Without the query, which may hold what is nobody else's business.
+  const where = target === null || location === '' ? 'elsewhere' : target.origin + target.pathname
+  const question =
+    target === null || target.origin === new URL(url).origin
+      ? 'Give the URL that answers itself.'
+      : `Is its URL ${target.origin}?`
+  return new ApiError({
+    request,
+    status: response.status,
+    detailCode: '',
+    text: `the server redirects to ${where}, which is not followed, because the credentials would go with it. ${question}`,
+    trackingId: null,
+  })
+}
+
 function fieldsOf(body: string): Record<string, unknown> {
   try {
     const value: unknown = JSON.parse(body)

@@ -1,5 +1,5 @@
 // Access tokens: obtained once for all calls that wait, renewed before they expire.
-import { ConnectionError, readApiError } from './api-error.ts'
+import { ConnectionError, readApiError, readRedirect } from './api-error.ts'
 import { backoffMs, capped, retryAfterMs, sleep } from './retry.ts'
 import type { Patience } from './retry.ts'
 
@@ -77,14 +77,19 @@ async function requestToken(options: CredentialOptions): Promise<Response> {
           accept: 'application/json',
         },
         body,
-        // The body holds the secret, and a redirect would take it to another host.
-        redirect: 'error',
+        // The body holds the secret, and a redirect would take it to another host; it is read and reported.
+        redirect: 'manual',
         signal: AbortSignal.timeout(patience.callTimeoutMs),
       })
     } catch (error) {
       throw new ConnectionError(request, error)
     }
     if (response.ok) return response
+    const redirect = readRedirect(request, `${baseUrl}/oauth/token`, response)
+    if (redirect !== null) {
+      await response.body?.cancel()
+      throw redirect
+    }
     const wait = attempt >= patience.attempts ? null : waitAfter(response, attempt, patience)
     if (wait === null) throw await readApiError(request, response)
     await response.body?.cancel()

@@ -1,5 +1,5 @@
 // Sends requests: token, retries where they are safe, Retry-After, and errors in one shape.
-import { ConnectionError, readApiError, ReadOnlyError } from './api-error.ts'
+import { ConnectionError, readApiError, readRedirect, ReadOnlyError } from './api-error.ts'
 import { backoffMs, capped, retryAfterMs, sleep } from './retry.ts'
 import type { Patience } from './retry.ts'
 import type { TokenSource } from './token.ts'
@@ -66,6 +66,11 @@ export function openTransport(options: {
           continue
         }
         if (response.ok) return response
+        const redirect = readRedirect(name, `${baseUrl}${call.path}`, response)
+        if (redirect !== null) {
+          await response.body?.cancel()
+          throw redirect
+        }
         if (response.status === 401 && !renewed && repeatable && tokens.discard(token)) {
           renewed = true
           await response.body?.cancel()
@@ -105,8 +110,8 @@ async function attemptCall(
       'x-sailpoint-experimental': 'true',
       ...call.headers,
     },
-    // A redirect would take the token to another host.
-    redirect: 'error',
+    // A redirect would take the token to another host; it is read and reported.
+    redirect: 'manual',
     ...(signals.length > 0 && { signal: AbortSignal.any(signals) }),
   }
   const body = call.body?.make()
@@ -131,7 +136,7 @@ function waitAfterAnswer(
 ): number | null {
   const asked = retryAfterMs(response.headers.get('retry-after'))
   if (response.status === 429) return capped(asked ?? backoffMs(attempt), patience)
-  // 503 with a time says that nothing was done; without one only a repeatable method is safe.
+  // 503 with a time says that nothing was done; without one it may have been.
   if (response.status === 503 && (asked !== null || isRepeatSafe(call))) {
     return capped(asked ?? backoffMs(attempt), patience)
   }
@@ -141,6 +146,10 @@ function waitAfterAnswer(
   return null
 }
 
+/**
+ * Whether a call may be sent again when nobody knows what became of it. A PUT or DELETE may not, whatever the standard says
+ * of them: what another one wrote meanwhile would be written over, and what is deleted already is answered 404.
+ */
 function isRepeatSafe({ method, repeatSafe = false, asksOnly = false }: Call): boolean {
-  return repeatSafe || asksOnly || method === 'GET' || method === 'PUT' || method === 'DELETE'
+  return repeatSafe || asksOnly || method === 'GET'
 }

@@ -173,6 +173,34 @@ describe('the client', () => {
     expect(seen).toHaveLength(1)
   })
 
+  it('sends no change again of which nobody knows what became', async () => {
+    const breaks: Answer = (request) => void request.socket.destroy()
+    for (const method of ['PUT', 'PATCH', 'DELETE', 'POST'] as const) {
+      for (const answer of [breaks, json(502, {}), json(503, {}), json(504, {})]) {
+        // Done before the connection broke, so that a second try would be told that there is nothing.
+        answers[`${method} /v2025/sources/1`] = inTurn(answer, json(404, {}))
+        seen = []
+        const call = client().request({ method, path: '/v2025/sources/1' })
+        if (answer === breaks) await expect(call).rejects.toBeInstanceOf(ConnectionError)
+        else expect((await call).status).toBeGreaterThanOrEqual(502)
+        expect([method, seen.length]).toEqual([method, 1])
+      }
+    }
+    answers['DELETE /v2025/sources/1/schemas/2'] = inTurn(breaks, json(404, {}))
+    await expect(client().schemas.delete('1', '2')).rejects.toBeInstanceOf(ConnectionError)
+  })
+
+  it('sends a change again where the server says that nothing was done', async () => {
+    for (const method of ['PUT', 'PATCH', 'DELETE', 'POST'] as const) {
+      answers[`${method} /v2025/sources/1`] = inTurn(
+        json(429, {}, { 'retry-after': '0' }),
+        json(503, {}, { 'retry-after': '0' }),
+        json(200, {}),
+      )
+      expect((await client().request({ method, path: '/v2025/sources/1' })).status).toBe(200)
+    }
+  })
+
   it('repeats a GET whose connection broke', async () => {
     answers['GET /v2025/sources'] = inTurn(
       (request) => void request.socket.destroy(),
@@ -233,15 +261,29 @@ describe('the client', () => {
     }
   })
 
-  it('follows no redirect with its token', async () => {
-    answers['GET /v2025/sources'] = (_request, response) => {
-      response.writeHead(302, { location: `${baseUrl}/elsewhere` })
-      response.end()
-    }
-    await expect(client({ patience: { attempts: 1 } }).sources.list()).rejects.toBeInstanceOf(
-      ConnectionError,
+  it('follows no redirect with its token or secret, and says at once where it leads', async () => {
+    const leads =
+      (location: string): Answer =>
+      (_request, response) =>
+        void response.writeHead(308, { location }).end()
+    answers['GET /v2025/sources'] = leads('https://acme.example/v2025/sources?token=x')
+    await expect(client().sources.list()).rejects.toMatchObject({
+      name: 'ApiError',
+      status: 308,
+      text: 'the server redirects to https://acme.example/v2025/sources, which is not followed, because the credentials would go with it. Is its URL https://acme.example?',
+    })
+    answers['GET /v2025/sources'] = leads('/elsewhere')
+    await expect(client().request({ method: 'GET', path: '/v2025/sources' })).rejects.toMatchObject(
+      {
+        text: expect.stringContaining(`redirects to ${baseUrl}/elsewhere, `),
+      },
     )
-    expect(seen.map(({ url }) => url)).toEqual(['/v2025/sources'])
+    expect(seen.map(({ url }) => url)).toEqual(['/v2025/sources', '/v2025/sources'])
+    answers['POST /oauth/token'] = leads('https://acme.example/oauth/token')
+    await expect(client().sources.list()).rejects.toMatchObject({
+      text: expect.stringMatching(/redirects to https:.* Is its URL https:\/\/acme\.example\?$/),
+    })
+    expect(seen.at(-1)?.url).toBe('/oauth/token')
   })
 
   it('reads all accounts page after page', async () => {
