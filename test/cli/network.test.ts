@@ -115,6 +115,24 @@ describe('the way to a server', () => {
     expect(asked).toEqual([])
   })
 
+  it('takes a proxy without a scheme, and refuses what is no URL without showing it', async () => {
+    const bare = `127.0.0.1:${portOf(proxy)}`
+    const env = { SAIL_BASE_URL: plainUrl(), HTTP_PROXY: bare }
+    expect((await run(list, env)).code).toBe(0)
+    expect(asked).toContain(`127.0.0.1:${portOf(plainServer)}`)
+    const secure = { SAIL_BASE_URL: secureUrl(), NODE_EXTRA_CA_CERTS: join(folder, 'ca.pem') }
+    expect((await run(list, { ...secure, https_proxy: bare })).code).toBe(0)
+    expect(asked).toContain(`127.0.0.1:${portOf(secureServer)}`)
+    asked = []
+    expect((await run(list, { ...env, NO_PROXY: '127.0.0.1' })).code).toBe(0)
+    expect(asked).toEqual([])
+    for (const broken of ['http://me:pass word@:1', 'ftp://pass@127.0.0.1', ':pass']) {
+      const refused = await run(list, { SAIL_BASE_URL: plainUrl(), https_proxy: broken })
+      expect(refused).toMatchObject({ code: 2, stdout: '' })
+      expect(refused.stderr).toMatch(/^(?=.*https_proxy is no URL)(?!.*pass)/s)
+    }
+  })
+
   it('says which proxy it cannot reach by failing, and never goes around it', async () => {
     const env = { SAIL_BASE_URL: plainUrl(), HTTP_PROXY: 'http://127.0.0.1:9' }
     expect(await run(list, env)).toMatchObject({ code: 1, stdout: '' })
