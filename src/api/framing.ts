@@ -1,6 +1,6 @@
 // Bodies that nobody reads, are not sent yet or never end: what the connection does then.
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 /** An unread rest of this size is read and dropped, and the connection stays; more costs more than a new connection. */
@@ -61,6 +61,8 @@ function hasBody(raw: IncomingMessage): boolean {
 
 /** A rest that does not come would hold the connection for ever: it was answered, and nothing else limits it. */
 function endWithoutRest(raw: IncomingMessage): void {
+  // An injected request has no connection.
+  if (!(raw.socket instanceof Socket)) return
   const timer = setTimeout(() => {
     if (!raw.complete) raw.socket.destroy()
   }, lingerMs)

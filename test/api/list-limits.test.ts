@@ -292,13 +292,13 @@ describe('a list that takes too long', () => {
       const lock = await database.db.connect()
       try {
         await lock.query('begin; lock table account_link in access exclusive mode')
-        const lists = Array.from({ length: 80 }, () => get('/v2025/accounts?sorters=-modified'))
-        const refused = await Promise.all(lists.slice(-4))
+        const asked = Array.from({ length: 80 }, () => get('/v2025/accounts?sorters=-modified'))
+        const refused = await Promise.all(asked.slice(-4))
         expect(refused.map((answer) => answer.status)).toEqual([503, 503, 503, 503])
         // A single thing needs a connection of the same pool.
         expect((await get(`/v2025/sources/${own}`)).status).toBe(200)
         await lock.query('rollback')
-        const statuses = (await Promise.all(lists)).map((answer) => answer.status)
+        const statuses = (await Promise.all(asked)).map((answer) => answer.status)
         expect(statuses.filter((status) => status === 200)).toHaveLength(68)
       } finally {
         await lock.query('rollback')
