@@ -5,7 +5,7 @@ import { Option } from 'commander'
 import { createClient } from '../client/index.ts'
 import type { ApiVersion, Client, Patience } from '../client/index.ts'
 import { duration } from './duration.ts'
-import { findEnvironment, readEnvironments } from './environments.ts'
+import { findEnvironment, readEnvironments, sameSpelling, UnclearReadOnly } from './environments.ts'
 import type { Environment, Environments } from './environments.ts'
 import { CliError, exitCodes } from './exit-code.ts'
 import { openNetwork } from './network.ts'
@@ -103,19 +103,20 @@ export function connect(options: CommonOptions, patience: Partial<Patience> = {}
 }
 
 /**
- * Where and as whom. Variables stand before the environment that `--env` names, that before `./config.json` and the
- * active environment. Credentials go only to the server that they were found with.
+ * Where and as whom. Variables stand before the environment that `--env` or SAIL_ACTIVEENVIRONMENT names, that before
+ * `./config.json` and the active environment. Credentials go only to the server that they were found with.
  */
 export function resolve(options: CommonOptions): Connection {
   const givenUrl = options.url ?? variable('SAIL_BASE_URL')
   const stated = statedCredentials(options)
   const complete = givenUrl !== undefined && (stated.accessToken ?? stated.clientSecret) !== null
-  const known = readKnown(complete && options.env === undefined)
+  const name = options.env ?? variable('SAIL_ACTIVEENVIRONMENT')
+  const known = readKnown(complete && name === undefined)
   const url = givenUrl === undefined ? null : checkedUrl(givenUrl)
   const isStated = url !== null || stated.clientId !== null || stated.accessToken !== null
-  const local = isStated || options.env !== undefined ? null : readLocal()
+  const local = isStated || name !== undefined ? null : readLocal()
   if (local !== null) return local
-  const environment = chosen(options, known, url)
+  const environment = chosen(options, name, known, url)
   const readOnly = environment?.readOnly ?? isReadOnlyServer(known, url)
   const place = {
     url: url ?? (environment === null ? defaultUrl : urlOf(environment)),
@@ -139,35 +140,42 @@ function readKnown(isNeedless: boolean): Environments {
   try {
     return readEnvironments()
   } catch (error) {
-    if (isNeedless) return { active: null, all: [] }
+    if (isNeedless && !(error instanceof UnclearReadOnly)) return { active: null, all: [] }
     throw error
   }
 }
 
 function chosen(
   options: CommonOptions,
+  name: string | undefined,
   known: Environments,
   url: string | null,
 ): Environment | null {
-  if (options.env === undefined) {
-    const active = known.all.find(({ name }) => name === known.active) ?? null
-    return url === null || active?.baseUrl === url ? active : null
+  if (name === undefined) {
+    const active = known.all.find((one) => one.name === known.active) ?? null
+    return url === null || (active !== null && isAt(active, url)) ? active : null
   }
-  const named = findEnvironment(known, options.env)
-  if (url === null || url === named.baseUrl) return named
+  const namedBy = options.env === undefined ? 'SAIL_ACTIVEENVIRONMENT' : '--env'
+  const named = findEnvironment(known, name, namedBy)
+  if (url === null || isAt(named, url)) return named
   const from = options.url === undefined ? 'SAIL_BASE_URL' : '--url'
   throw new CliError(
     exitCodes.usage,
-    `${from} is ${url}, but the environment "${named.name}" is ${named.baseUrl ?? 'without a URL'}.`,
+    `${from} is ${url}, but the environment "${named.name}" of ${namedBy} is ${named.baseUrl ?? 'without a URL'}.`,
     options.url === undefined
-      ? 'Variables stand before environments: unset SAIL_BASE_URL, or leave --env out.'
-      : 'Leave one of them out.',
+      ? `Variables stand before environments: unset SAIL_BASE_URL, or leave ${namedBy} out.`
+      : `Leave one of them out: --url or ${namedBy}.`,
   )
+}
+
+/** Whether the URL is that of the environment, in whatever spelling. */
+function isAt({ baseUrl: own }: Environment, url: string): boolean {
+  return own !== null && sameSpelling(own) === sameSpelling(url)
 }
 
 /** A server that is read-only under every name it has is so for those who name it by its URL, too. */
 function isReadOnlyServer({ all }: Environments, url: string | null): boolean {
-  const same = all.filter((one) => url !== null && one.baseUrl === url)
+  const same = all.filter((one) => url !== null && isAt(one, url))
   return same.length > 0 && same.every((one) => one.readOnly)
 }
 

@@ -8,6 +8,7 @@ import {
   configPath,
   findEnvironment,
   readEnvironments,
+  sameSpelling,
 } from './environments.ts'
 import type { Environment, Environments } from './environments.ts'
 import { CliError, exitCodes } from './exit-code.ts'
@@ -217,8 +218,8 @@ function print(name: string, options: OutputOptions): void {
 
 /** Variables stand before the file, and who switches should know that they are set. */
 function sayVariables({ baseUrl }: Environment): void {
-  const url = process.env['SAIL_BASE_URL']?.replace(/\/+$/, '') ?? ''
-  if (url === '' || url === baseUrl) return
+  const url = process.env['SAIL_BASE_URL']?.trim() ?? ''
+  if (url === '' || (baseUrl !== null && sameSpelling(url) === sameSpelling(baseUrl))) return
   note(`SAIL_BASE_URL is set and stands before it: ${plain(url)}.`)
 }
 

@@ -46,7 +46,23 @@ export function configPath(): string {
   return join(homedir(), '.sailpoint', 'config.yaml')
 }
 
-/** The environments; none where there is no file. Throws with the code of wrong usage for a file that cannot be read. */
+/** What is wrong with `readonly`. Whoever reads the file must end with it: to go on could be to change what was not to be. */
+export class UnclearReadOnly extends CliError {
+  constructor(environment: string, key: string, value: unknown) {
+    const shown = JSON.stringify(value) ?? String(value)
+    super(
+      exitCodes.usage,
+      `${configPath()}: ${key} of the environment "${environment}" is ${shown}, and only true and false are clear.`,
+      'Write true or false, without quotes: YAML takes yes, no, on and off for texts.',
+    )
+    this.name = 'UnclearReadOnly'
+  }
+}
+
+/**
+ * The environments; none where there is no file. Throws with the code of wrong usage for a file that cannot be read, and
+ * `UnclearReadOnly`.
+ */
 export function readEnvironments(): Environments {
   const text = readConfig()
   if (text === null) return none
@@ -65,20 +81,24 @@ export function readEnvironments(): Environments {
         clientId: textOf(field(pat, 'clientid')),
         clientSecret: textOf(field(pat, 'clientsecret')),
         clientSecretFile: textOf(field(pat, 'clientsecretfile')),
-        readOnly: field(one, 'readonly') === true,
+        readOnly: isReadOnly(name, one),
       }
     }),
   }
 }
 
-/** The environment of this name, in any case. Throws with the code of what is not found. */
-export function findEnvironment({ all }: Environments, name: string): Environment {
+/** The environment of this name, in any case; `from` says who named it. Throws with the code of what is not found. */
+export function findEnvironment(
+  { all }: Environments,
+  name: string,
+  from: string | null = null,
+): Environment {
   const found = all.find((one) => one.name === name.toLowerCase())
   if (found !== undefined) return found
   const names = all.map((one) => one.name).join(', ')
   throw new CliError(
     exitCodes.notFound,
-    `There is no environment "${name}" in ${configPath()}.`,
+    `There is no environment "${name}" in ${configPath()}${from === null ? '' : `, and ${from} names it`}.`,
     names === '' ? '`muster env set` makes one.' : `There are: ${names}.`,
   )
 }
@@ -106,6 +126,13 @@ export function changeEnvironments(change: (edit: ConfigEdit) => void): void {
   renameSync(draft, target)
 }
 
+/** A URL in the one spelling that all spellings of it share, to compare it: origin and path, without the slash at its end. */
+export function sameSpelling(url: string): string {
+  if (!URL.canParse(url)) return url
+  const { origin, pathname } = new URL(url)
+  return origin + pathname.replace(/\/+$/, '')
+}
+
 /** What is used of the package. */
 interface Yaml {
   parseDocument(text: string): YamlDocument
@@ -124,6 +151,15 @@ interface YamlDocument {
 /** Loaded on use: most calls are configured by variables and need no YAML. */
 export function yaml(): Yaml {
   return require('yaml') as Yaml
+}
+
+/** True when any spelling of the key says so: it must not be lost that somebody wanted it. */
+function isReadOnly(environment: string, fields: Record<string, unknown>): boolean {
+  const given = Object.entries(fields).filter(([key]) => key.toLowerCase() === 'readonly')
+  for (const [key, value] of given) {
+    if (typeof value !== 'boolean') throw new UnclearReadOnly(environment, key, value)
+  }
+  return given.some(([, value]) => value === true)
 }
 
 function readConfig(): string | null {

@@ -154,6 +154,22 @@ describe('an environment', () => {
         { code: 3, stdout: '', stderr: expect.stringMatching(/read-only|only reads/) },
       ])
     }
+    // Other spellings of the same URL, with and without the environment as the active one.
+    const { port } = new URL(line.server.url)
+    const { url: given } = line.server
+    for (const other of [`HTTP://127.0.0.1:${port}/`, `http://127.1:${port}`, `${given}/x/..`]) {
+      for (const name of ['Local', 'keyring']) {
+        await run(['env', 'use', name])
+        const variables = { ...direct, SAIL_BASE_URL: other }
+        const refused = await run(['source', 'delete', 'HR', '--yes'], '', variables)
+        expect([other, name, refused]).toEqual([
+          other,
+          name,
+          { code: 3, stdout: '', stderr: expect.stringContaining('read-only') },
+        ])
+      }
+    }
+    await run(['env', 'use', 'local'])
     expect((await run(['source', 'test', 'HR'])).code).toBe(0)
     expect((await run(['task', 'list', '--json'])).stdout).toBe('[]\n')
     await run(['env', 'set', 'local', '--no-read-only'])
@@ -167,6 +183,53 @@ describe('an environment', () => {
       expect(broken).toMatchObject({ code: 2, stderr: expect.stringContaining('config.yaml') })
     }
     expect((await line.run(['source', 'list'])).code).toBe(0)
+  })
+
+  it('is never open to changes because its readonly is unclear', async () => {
+    const direct = {
+      SAIL_BASE_URL: line.server.url,
+      SAIL_CLIENT_ID: clientId,
+      SAIL_CLIENT_SECRET: clientSecret,
+    }
+    for (const value of ['yes', 'on', '"true"', 'no', '1', '', '[true]']) {
+      const text = written(line.server.url)
+      await writeFile(config(), text.replace('    pat:', `    readOnly: ${value}\n    pat:`))
+      for (const env of [{}, direct]) {
+        const refused = await run(['source', 'delete', 'HR', '--yes'], '', env)
+        expect([value, refused.code, refused.stdout]).toEqual([value, 2, ''])
+        expect(refused.stderr).toMatch(/config\.yaml: readOnly of the environment "local" is /)
+      }
+    }
+    const twice = written(line.server.url).replace(
+      '    pat:',
+      '    readonly: false\n    ReadOnly: true\n    pat:',
+    )
+    await writeFile(config(), twice)
+    expect((await run(['source', 'delete', 'HR', '--yes'])).code).toBe(3)
+  }, 60_000)
+
+  it('of SAIL_ACTIVEENVIRONMENT is used as that of --env, which stands before it', async () => {
+    const variables = { SAIL_CLIENT_ID: clientId, SAIL_CLIENT_SECRET: clientSecret }
+    const named = { ...variables, SAIL_ACTIVEENVIRONMENT: 'nope' }
+    const local = join(line.folder, 'config.json')
+    const whole = { BaseURL: line.server.url, ClientId: clientId, ClientSecret: clientSecret }
+    await writeFile(local, JSON.stringify(whole))
+    const url = { SAIL_BASE_URL: line.server.url }
+    for (const env of [named, { ...named, ...url }, { SAIL_ACTIVEENVIRONMENT: 'nope' }]) {
+      expect(await run(['source', 'list'], '', env)).toMatchObject({
+        code: 4,
+        stderr: expect.stringMatching(/"nope" in .*SAIL_ACTIVEENVIRONMENT[\s\S]*local, keyring/),
+      })
+    }
+    const keyring = await run(['source', 'list'], '', { SAIL_ACTIVEENVIRONMENT: 'Keyring' })
+    expect(keyring).toMatchObject({ code: 3, stderr: expect.stringContaining('"keyring" has no') })
+    const torn = { ...variables, ...url, SAIL_ACTIVEENVIRONMENT: 'keyring' }
+    expect(await run(['source', 'list'], '', torn)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/"keyring" of SAIL_ACTIVEENVIRONMENT/),
+    })
+    await rm(local)
+    expect((await run(['source', 'list', '--env', 'local'], '', named)).code).toBe(0)
   })
 
   it('gives way to ./config.json of the SDKs, which is used whole or not at all', async () => {
