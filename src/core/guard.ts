@@ -25,6 +25,8 @@ export interface Judged {
   readonly counts: PlanCounts
   /** Records that were read, good or not. */
   readonly records: number
+  /** Records that were passed over: comments, empty ones, and what filterString drops. */
+  readonly ignored: number
   /** Rejects whose identity cannot be trusted. */
   readonly untrustedRejects: number
   readonly direct: boolean
@@ -48,7 +50,8 @@ export function judge(judged: Judged): Verdict {
   const { counts } = judged
   if (judged.records === 0 && counts.before > 0 && !judged.delta) {
     const outcome = judged.direct ? 'refuse' : 'skip removals'
-    const text = `The read brought no records, but the source has ${counts.before} accounts; none was removed.`
+    const passed = judged.ignored === 0 ? '' : ` but ${judged.ignored} that were ignored`
+    const text = `The read brought no records${passed}, but the source has ${counts.before} accounts; none was removed.`
     const type = judged.direct ? 'ERROR' : 'WARN'
     return {
       outcome,

@@ -107,6 +107,7 @@ async function guard(job: Job, load: Load): Promise<Verdict> {
   const verdict = judge({
     counts: load.counts,
     records: load.records,
+    ignored: load.ignored,
     untrustedRejects: rejects.untrusted,
     direct: job.system !== null,
     delta: job.delta,

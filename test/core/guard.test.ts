@@ -7,6 +7,7 @@ function judged(given: {
   before?: number
   removed?: number
   records?: number
+  ignored?: number
   untrusted?: number
   direct?: boolean
   delta?: boolean
@@ -17,6 +18,7 @@ function judged(given: {
   return {
     counts: { before, created: 0, updated: 0, removed, unchanged: before - removed },
     records: given.records ?? 1,
+    ignored: given.ignored ?? 0,
     untrustedRejects: given.untrusted ?? 0,
     direct: given.direct ?? false,
     delta: given.delta ?? false,
@@ -70,6 +72,8 @@ describe('the guard of removals', () => {
     expect(outcome({ records: 0, removed: 100, threshold: 100 })).toBe('skip removals')
     expect(outcome({ records: 0, removed: 100, threshold: 100, direct: true })).toBe('refuse')
     expect(outcome({ before: 0, records: 0 })).toBe('go')
+    const [finding] = judge(judged({ records: 0, ignored: 50, removed: 100 })).findings
+    expect(finding?.message.key).toContain('no records but 50 that were ignored')
     expect(outcome({ before: 0, records: 0, direct: true })).toBe('go')
   })
 
