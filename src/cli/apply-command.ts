@@ -12,7 +12,7 @@ import {
 } from '../client/index.ts'
 import { type Style, paint } from './colour.ts'
 import { type ConfigurationFile, readConfigurationFile } from './configuration-file.ts'
-import { confirm, requireChanges } from './confirm.ts'
+import { confirm, requireChanges, requireDecision } from './confirm.ts'
 import { connect, withCommonOptions } from './connection.ts'
 import type { CommonOptions } from './connection.ts'
 import { CliError, exitCodes } from './exit-code.ts'
@@ -55,6 +55,8 @@ async function apply(name: string, options: ApplyOptions): Promise<void> {
   if (plans.length === 0 || options.dryRun === true) return
   const removed = plans.filter(({ kind }) => kind === 'delete').map((one) => `"${plain(one.name)}"`)
   if (removed.length > 0) {
+    // Standard input is the file, so that it cannot answer.
+    if (name === '-') requireDecision(options.yes === true)
     await confirm(`Remove ${removed.join(', ')} with all accounts?`, options.yes === true)
   }
   await applyAll(client, plans)
@@ -88,7 +90,9 @@ async function applyAll(client: Client, plans: readonly SourcePlan[]): Promise<v
     } catch (error) {
       if (index > 0) note(`${index} of ${plans.length} sources were done before this one.`)
       const reason = error instanceof Error ? error.message : String(error)
-      note(`The source "${plain(one.name)}" was not ${done[one.kind]}.`)
+      // A new source is taken back, and a removal is all or nothing; a change takes several calls.
+      const part = one.kind === 'update' ? ' as a whole; parts of it may be' : ''
+      note(`The source "${plain(one.name)}" was not ${done[one.kind]}${part}.`)
       throw new CliError(exitCodes.failed, reason, 'Mend it and apply again: what is done stays.')
     }
     note(`${done[one.kind]}: ${plain(one.name)}`)
@@ -121,6 +125,7 @@ function printLine({ sign, text }: PlanLine, indent: string): void {
     '+': 'green',
     '~': 'yellow',
     '-': 'red',
+    '!': 'yellow',
   }
   print(`${indent}${paint(process.stdout, styles[sign], sign)} ${plain(text)}`)
 }

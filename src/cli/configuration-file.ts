@@ -3,23 +3,29 @@ import {
   defaultAssignment,
   defaultAttribute,
   defaultSchema,
-  defaultSettings,
   defaultThreshold,
   plainAttributes,
   type SourceConfiguration,
 } from '../client/configuration.ts'
+import { leadsTo } from '../client/configuration-order.ts'
+import { connectorKind, sourceFeatures } from '../core/connector.ts'
 import { checkedAssignments } from '../core/correlation-config.ts'
 import {
   attributeDefaults,
   checkDirectAttributes,
   checkFileAttributes,
 } from '../core/source-attributes.ts'
-import { delimitedConnector } from '../core/source.ts'
-import { fileVersion, variablePattern } from './configuration-text.ts'
+import {
+  defaultSourceSettings,
+  delimitedConnector,
+  readModes,
+  type SourceSettings,
+  whenBusyChoices,
+} from '../core/source.ts'
+import { type Fail, type Members, openReader, type Reader } from './configuration-reader.ts'
+import { fileVersion } from './configuration-text.ts'
 import { CliError, exitCodes } from './exit-code.ts'
 import { parseYaml, type Place } from './located-yaml.ts'
-
-type Members = Readonly<Record<string, unknown>>
 
 /** A file that was read. */
 export interface ConfigurationFile {
@@ -58,71 +64,6 @@ export function readConfigurationFile(
   return { sources, fail: (path, ...rest) => fail(['sources', ...path], ...rest) }
 }
 
-type Fail = (path: Place, message: string, hint?: string) => CliError
-
-/** Takes values apart and says what is wrong with them. */
-interface Reader {
-  readonly fail: Fail
-  object(value: unknown, path: Place, keys: readonly string[] | null): Members
-  list(value: unknown, path: Place): readonly unknown[]
-  text(value: unknown, path: Place): string
-  flag(value: unknown, path: Place): boolean
-  /** The value with its variables in place. */
-  filled(value: unknown, path: Place): unknown
-}
-
-function openReader(fail: Fail, environment: Readonly<Record<string, string | undefined>>): Reader {
-  const filled = (value: unknown, path: Place): unknown => {
-    if (Array.isArray(value)) return value.map((item, index) => filled(item, [...path, index]))
-    if (typeof value === 'object' && value !== null) {
-      return Object.fromEntries(
-        Object.entries(value).map(([key, item]: [string, unknown]) => [
-          key,
-          filled(item, [...path, key]),
-        ]),
-      )
-    }
-    const match = typeof value === 'string' ? variablePattern.exec(value) : null
-    if (match === null) return value
-    const [whole, dollars = ''] = match
-    if (dollars.length > 1) return whole.slice(1)
-    const variable = match[2] ?? match[3] ?? ''
-    const found = environment[variable]
-    if (found !== undefined && found !== '') return found
-    throw fail(
-      path,
-      `the environment variable ${variable} is not set.`,
-      'Set it, or write two dollars for a text that begins with one.',
-    )
-  }
-  return {
-    fail,
-    filled,
-    object: (value, path, keys) => {
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-        throw fail(path, 'must be a mapping of keys to values.')
-      }
-      const unknown = Object.keys(value).find((key) => keys !== null && !keys.includes(key))
-      if (unknown !== undefined) {
-        throw fail([...path, unknown], 'is not known here.', `Known are ${keys?.join(', ') ?? ''}.`)
-      }
-      return value as Members
-    },
-    list: (value, path) => {
-      if (Array.isArray(value)) return value
-      throw fail(path, 'must be a list.')
-    },
-    text: (value, path) => {
-      if (typeof value === 'string') return value
-      throw fail(path, 'must be a text.', 'Write it in double quotes.')
-    },
-    flag: (value, path) => {
-      if (typeof value === 'boolean') return value
-      throw fail(path, 'must be true or false.')
-    },
-  }
-}
-
 const sourceKeys = [
   'name',
   'description',
@@ -131,6 +72,7 @@ const sourceKeys = [
   'authoritative',
   'deleteThreshold',
   'category',
+  'managerCorrelationMapping',
   'features',
   'connectorAttributes',
   'settings',
@@ -171,16 +113,65 @@ function readSource(reader: Reader, value: unknown, path: Place): SourceConfigur
         : reader.flag(given['authoritative'], at('authoritative')),
     deleteThreshold: Number(threshold),
     category: text('category'),
+    managerCorrelationMapping: readMapping(reader, given, at('managerCorrelationMapping')),
     features:
-      given['features'] === undefined ? null : texts(reader, given['features'], at('features')),
+      given['features'] === undefined
+        ? null
+        : readFeatures(reader, given['features'], at('features')),
     connectorAttributes: readAttributes(reader, given, path, account?.identityAttribute ?? null),
-    settings: {
-      ...defaultSettings,
-      ...reader.object(given['settings'] ?? {}, at('settings'), Object.keys(defaultSettings)),
-    },
+    settings: { ...readSettings(reader, given['settings'] ?? {}, at('settings'), connector) },
     correlation: readCorrelation(reader, given['correlation'] ?? [], at('correlation'), account),
     schemas,
   }
+}
+
+function readMapping(
+  reader: Reader,
+  source: Members,
+  path: Place,
+): SourceConfiguration['managerCorrelationMapping'] {
+  const value = source['managerCorrelationMapping'] ?? null
+  if (value === null) return null
+  const keys = ['accountAttributeName', 'identityAttributeName']
+  const given = reader.object(value, path, keys)
+  const text = (key: string): string | null =>
+    given[key] === undefined || given[key] === null ? null : reader.text(given[key], [...path, key])
+  return {
+    accountAttributeName: text('accountAttributeName'),
+    identityAttributeName: text('identityAttributeName'),
+  }
+}
+
+/** The features that a server takes: it would refuse others after parts of the source are changed. */
+function readFeatures(reader: Reader, value: unknown, path: Place): readonly string[] {
+  const features = reader.texts(value, path)
+  const unknown = features.findIndex((feature) => !sourceFeatures.includes(feature))
+  if (unknown === -1) return features
+  throw reader.fail(
+    [...path, unknown],
+    `"${features[unknown] ?? ''}" is no feature.`,
+    `Features are ${sourceFeatures.join(', ')}.`,
+  )
+}
+
+function readSettings(
+  reader: Reader,
+  value: unknown,
+  path: Place,
+  connector: string,
+): SourceSettings {
+  const given = reader.object(value, path, Object.keys(defaultSourceSettings))
+  const { whenBusy, readMode } = { ...defaultSourceSettings, ...given }
+  const at = [...path, 'readMode']
+  const settings = {
+    whenBusy: reader.choice(whenBusy, [...path, 'whenBusy'], whenBusyChoices),
+    readMode: reader.choice(readMode, at, readModes),
+  }
+  const said = { type: null, connectorClass: null, connectorId: null, connectorName: null }
+  const kind = connectorKind({ connector, ...said }, [])
+  if (settings.readMode !== 'delta' || kind.delta !== false) return settings
+  const reason = kind.connectionType === 'file' ? 'files are' : `what ${connector} gives is`
+  throw reader.fail(at, `must be full: ${reason} always whole.`)
 }
 
 function readAttributes(
@@ -247,7 +238,7 @@ function readSchema(reader: Reader, value: unknown, path: Place): SchemaConfigur
       given['includePermissions'] === undefined
         ? false
         : reader.flag(given['includePermissions'], at('includePermissions')),
-    features: texts(reader, given['features'] ?? [], at('features')),
+    features: readFeatures(reader, given['features'] ?? [], at('features')),
     configuration: reader.object(given['configuration'] ?? {}, at('configuration'), null),
     attributes,
   }
@@ -310,10 +301,6 @@ function readCorrelation(
   return checked(reader, path, () => checkedAssignments(given, names))
 }
 
-function texts(reader: Reader, value: unknown, path: Place): readonly string[] {
-  return reader.list(value, path).map((one, index) => reader.text(one, [...path, index]))
-}
-
 function checkTwice(
   things: readonly { readonly name: string }[],
   path: Place,
@@ -328,13 +315,20 @@ function checkTwice(
   }
 }
 
-/** Attributes refer to schemas that the source has. */
+/** Attributes refer to schemas that the source has, and none in a circle: no order could make them. */
 function checkReferences(schemas: readonly SchemaConfiguration[], path: Place, fail: Fail): void {
   for (const [index, schema] of schemas.entries()) {
     for (const [place, attribute] of schema.attributes.entries()) {
       const { schema: named } = attribute
-      if (named === null || schemas.some((one) => one.name === named)) continue
-      throw fail([...path, index, 'attributes', place, 'schema'], `there is no schema "${named}".`)
+      if (named === null) continue
+      const at = [...path, index, 'attributes', place, 'schema']
+      if (!schemas.some((one) => one.name === named)) {
+        throw fail(at, `there is no schema "${named}".`)
+      }
+      if (named === schema.name) throw fail(at, `the schema "${named}" refers to itself.`)
+      if (leadsTo(schemas, named, schema.name)) {
+        throw fail(at, `the schema "${named}" refers back to "${schema.name}".`)
+      }
     }
   }
 }

@@ -20,8 +20,13 @@ export function writeConfiguration(sources: readonly SourceConfiguration[]): str
   const head =
     '# Configuration of Muster: `muster apply <file>` makes a server be so. Secrets are masked; write ${NAME} to\n' +
     '# give one in an environment variable. Accounts, clients and tokens are not in it.\n'
-  const value = { version: fileVersion, sources: sources.map(compactSource) }
-  return head + yaml().stringify(value, { lineWidth: 0, aliasDuplicateObjects: false })
+  const options = { lineWidth: 0, aliasDuplicateObjects: false }
+  return head + yaml().stringify(configurationValue(sources), options)
+}
+
+/** The same as a value, for a form that is read as YAML is. */
+export function configurationValue(sources: readonly SourceConfiguration[]): object {
+  return { version: fileVersion, sources: sources.map(compactSource) }
 }
 
 /** The members that say something: not those that equal their default. */
@@ -43,6 +48,7 @@ function compactSource(source: SourceConfiguration): object {
       authoritative: false,
       deleteThreshold: defaultThreshold,
       category: null,
+      managerCorrelationMapping: null,
       features: null,
     }),
     ...compact(

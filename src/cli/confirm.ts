@@ -18,6 +18,19 @@ export const readOnlyHint =
   '`muster env show` shows it, `muster env set <name> --no-read-only` lifts it.'
 
 /**
+ * Throws with the code of wrong usage where somebody sits at the terminal who cannot be asked, because standard input is
+ * data, and `yes` was not said. A script without a terminal has decided.
+ */
+export function requireDecision(yes: boolean): void {
+  if (yes || process.stdin.isTTY || !process.stderr.isTTY) return
+  throw new CliError(
+    exitCodes.usage,
+    'Sources would be removed, and nobody can be asked: standard input is the file. Nothing was changed.',
+    'Give --yes to remove them, or the name of the file in the place of -.',
+  )
+}
+
+/**
  * Asks at a terminal, unless `yes`; throws when the answer is not yes. Without a terminal nobody can answer, and whoever
  * wrote the script has decided.
  */

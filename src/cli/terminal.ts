@@ -21,11 +21,14 @@ export function note(line: string): void {
 
 /** A value as JSON on stdout. What JSON leaves as it is but a terminal obeys is escaped; it stays the same JSON. */
 export function printJson(value: unknown): void {
-  print(
-    JSON.stringify(value, null, 2).replaceAll(
-      /[\u007f-\u009f\u2028\u2029]/g,
-      (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-    ),
+  print(jsonText(value))
+}
+
+/** A value as JSON in lines, in which nothing moves the cursor of a terminal. */
+export function jsonText(value: unknown): string {
+  return JSON.stringify(value, null, 2).replaceAll(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }
 

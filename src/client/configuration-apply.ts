@@ -6,11 +6,12 @@ import {
   type SchemaConfiguration,
   type SourceConfiguration,
 } from './configuration.ts'
+import { inOrder } from './configuration-order.ts'
 import { planSource, type SourcePlan } from './configuration-plan.ts'
 import type { Client } from './client.ts'
 import type { NewSchema, Reference } from './models.ts'
 
-/** Does what a plan says of a source. A source that cannot be made whole is taken back. */
+/** Does what a plan says of a source. A new one that cannot be made whole is taken back; of an old one, what was done stays. */
 export async function applySource(client: Client, plan: SourcePlan): Promise<void> {
   const { current, wanted } = plan
   if (wanted === null) {
@@ -26,7 +27,7 @@ export async function applySource(client: Client, plan: SourcePlan): Promise<voi
 
 async function create(client: Client, wanted: SourceConfiguration): Promise<void> {
   const { name, description, connector, type, authoritative, category, features } = wanted
-  const { deleteThreshold, connectorAttributes } = wanted
+  const { deleteThreshold, connectorAttributes, managerCorrelationMapping } = wanted
   const source = await client.sources.create({
     name,
     connector,
@@ -36,6 +37,7 @@ async function create(client: Client, wanted: SourceConfiguration): Promise<void
     ...(type !== null && { type }),
     ...(description !== null && { description }),
     ...(category !== null && { category }),
+    ...(managerCorrelationMapping !== null && { managerCorrelationMapping }),
     ...(features !== null && { features }),
   })
   try {
@@ -79,10 +81,8 @@ async function applySchemas(
   changes: SourcePlan['changes']['schemas'],
 ): Promise<void> {
   const ids = new Map(current.schemas.map(({ name, id }) => [name, id]))
-  // Schemas that others refer to come first.
-  const refers = (schema: SchemaConfiguration): number =>
-    schema.attributes.some((one) => one.schema !== null) ? 1 : 0
-  for (const schema of wanted.toSorted((a, b) => refers(a) - refers(b))) {
+  // Schemas that others refer to are made first and removed last.
+  for (const schema of inOrder(wanted)) {
     const body = bodyOf(schema, ids)
     if (changes.create.includes(schema.name)) {
       ids.set(schema.name, (await client.schemas.create(current.id, body)).id)
@@ -91,7 +91,10 @@ async function applySchemas(
       await client.schemas.replace(current.id, { id, ...body })
     }
   }
-  for (const name of changes.delete) await client.schemas.delete(current.id, ids.get(name) ?? '')
+  for (const { name } of inOrder(current.configuration.schemas ?? []).toReversed()) {
+    if (!changes.delete.includes(name)) continue
+    await client.schemas.delete(current.id, ids.get(name) ?? '')
+  }
 }
 
 function bodyOf(schema: SchemaConfiguration, ids: ReadonlyMap<string, string>): NewSchema {

@@ -1,18 +1,20 @@
 // What has to change so that a server is configured as it should be: pure, so that it can be shown before anything is sent.
+import { connectorKind, describedConnector } from '../core/connector.ts'
 import { attributeDefaults } from '../core/source-attributes.ts'
 import { isSecretKey, secretMask } from '../core/secret-keys.ts'
 import {
   compareTexts,
   type CurrentSource,
+  plainAttributes,
   sameJson,
   type SchemaConfiguration,
   type SourceConfiguration,
 } from './configuration.ts'
 import type { CorrelationAssignment, PatchStep } from './models.ts'
 
-/** One line of a plan: + is added, ~ changed, - removed. */
+/** One line of a plan: + is added, ~ changed, - removed, ! a remark. */
 export interface PlanLine {
-  readonly sign: '+' | '~' | '-'
+  readonly sign: '+' | '~' | '-' | '!'
   readonly text: string
 }
 
@@ -94,10 +96,11 @@ export function planSource(
   checkSecrets(current, wanted, index)
   const { name } = wanted
   if (current === null) {
-    const lines = (wanted.schemas ?? []).map((schema): PlanLine => ({
+    const schemas = (wanted.schemas ?? []).map((schema): PlanLine => ({
       sign: '+',
       text: `schema "${schema.name}" (${schema.attributes.length} attributes)`,
     }))
+    const lines = [...connectorRemarks(wanted.connector), ...schemas]
     return { kind: 'create', name, current, wanted, patch: [], changes: noChanges, lines }
   }
   const former = current.configuration
@@ -123,6 +126,15 @@ export function planSource(
     patch: [...members.patch, ...attributes.patch],
     changes: { settings: settings.length > 0, correlation, schemas: schemas.changes },
   }
+}
+
+/** Any connector is taken, so a misspelt one would be noticed only when its source is read. */
+function connectorRemarks(connector: string): readonly PlanLine[] {
+  const given = { connector, type: null, connectorClass: null, connectorId: null }
+  const { connectionType } = connectorKind({ ...given, connectorName: null }, [])
+  if (connectionType === 'file' || describedConnector(connector, []) !== null) return []
+  const text = `connector "${connector}" is no part of Muster: unless the server has a package for it, the source cannot be read`
+  return [{ sign: '!', text }]
 }
 
 function shownAssignment(one: CorrelationAssignment): string {
@@ -183,10 +195,18 @@ interface Part {
   readonly patch: readonly PatchStep[]
 }
 
+const patchedMembers = [
+  'description',
+  'deleteThreshold',
+  'category',
+  'managerCorrelationMapping',
+  'features',
+] as const
+
 function planMembers(former: SourceConfiguration, wanted: SourceConfiguration): Part {
   const lines: PlanLine[] = []
   const patch: PatchStep[] = []
-  for (const key of ['description', 'deleteThreshold', 'category', 'features'] as const) {
+  for (const key of patchedMembers) {
     const value = wanted[key]
     if (key === 'features' && value === null) continue
     if (sameJson(former[key], value)) continue
@@ -202,7 +222,7 @@ function planAttributes(
   options: PlanOptions,
 ): Part {
   const former = current.configuration.connectorAttributes
-  const given = wanted.connectorAttributes
+  const given = settledAttributes(current, wanted)
   const defaults = attributeDefaults(current.connectionType, current.configuration.type ?? '')
   const lines: PlanLine[] = []
   const patch: PatchStep[] = []
@@ -224,6 +244,18 @@ function planAttributes(
     }
   }
   return { lines, patch }
+}
+
+/** The attributes that are given, without an index column that says what the schema of the server says, where the file has none. */
+function settledAttributes(
+  current: CurrentSource,
+  wanted: SourceConfiguration,
+): SourceConfiguration['connectorAttributes'] {
+  const isAccount = ({ name }: SchemaConfiguration): boolean => name === 'account'
+  const { connectorAttributes } = wanted
+  if (wanted.schemas?.some(isAccount) === true) return connectorAttributes
+  const account = current.configuration.schemas?.find(isAccount)
+  return plainAttributes(connectorAttributes, {}, account?.identityAttribute ?? null)
 }
 
 /** As sameJson, but what the server masks is the same as any secret, unless secrets are to be written again. */

@@ -3,7 +3,13 @@ import { correlationConfigName } from '../core/correlation-config.ts'
 import { attributeDefaults, mirroredAttributes } from '../core/source-attributes.ts'
 import { defaultSourceSettings } from '../core/source.ts'
 import type { Client } from './client.ts'
-import type { AttributeDefinition, CorrelationAssignment, Schema, Source } from './models.ts'
+import type {
+  AttributeDefinition,
+  CorrelationAssignment,
+  ManagerCorrelationMapping,
+  Schema,
+  Source,
+} from './models.ts'
 
 type Attributes = Readonly<Record<string, unknown>>
 
@@ -42,6 +48,7 @@ export interface SourceConfiguration {
   readonly authoritative: boolean
   readonly deleteThreshold: number
   readonly category: string | null
+  readonly managerCorrelationMapping: ManagerCorrelationMapping | null
   /** Null where nothing is said of them; those of the connector stay. */
   readonly features: readonly string[] | null
   /** Without what the server mirrors or writes itself, and without what is as it is unless set. */
@@ -127,6 +134,7 @@ export async function readSource(client: Client, source: Source): Promise<Curren
       authoritative: source.authoritative ?? false,
       deleteThreshold: source.deleteThreshold ?? defaultThreshold,
       category: source.category ?? null,
+      managerCorrelationMapping: mappingOf(source.managerCorrelationMapping ?? null),
       features: source.features ?? [],
       connectorAttributes: plainAttributes(
         source.connectorAttributes ?? {},
@@ -192,6 +200,12 @@ function attributeOf(given: AttributeDefinition): AttributeConfiguration {
     isEntitlement: given.isEntitlement ?? false,
     isGroup: given.isGroup ?? false,
   }
+}
+
+function mappingOf(given: ManagerCorrelationMapping | null): ManagerCorrelationMapping | null {
+  if (given === null) return null
+  const { accountAttributeName, identityAttributeName } = given
+  return { accountAttributeName, identityAttributeName }
 }
 
 function assignmentOf(given: Partial<CorrelationAssignment>): CorrelationAssignment {

@@ -33,10 +33,17 @@ export interface Source {
   readonly deleteThreshold?: number | null
   readonly authoritative?: boolean
   readonly category?: string | null
+  readonly managerCorrelationMapping?: ManagerCorrelationMapping | null
   readonly healthy?: boolean
   readonly status?: string
   readonly created?: string
   readonly modified?: string | null
+}
+
+/** A manager is the identity whose attribute equals that of the account. */
+export interface ManagerCorrelationMapping {
+  readonly accountAttributeName: string | null
+  readonly identityAttributeName: string | null
 }
 
 /** What `sources.create` takes; `owner` null is the caller. */
@@ -51,6 +58,7 @@ export interface NewSource {
   /** Follows from the connector, where that is known. */
   readonly type?: string
   readonly category?: string
+  readonly managerCorrelationMapping?: ManagerCorrelationMapping
   readonly features?: readonly string[]
 }
 

@@ -14,6 +14,8 @@ function failure(text: string): string {
   throw new Error('it was read')
 }
 
+const ldap = 'version: 1\nsources:\n  - name: A\n    connector: ldap\n'
+
 describe('a file of configuration', () => {
   it.each([
     ['version: 2\nsources: []', 'line 1: version: must be 1.'],
@@ -48,6 +50,38 @@ describe('a file of configuration', () => {
       'version: 1\nsources:\n  - name: A\n    connector: ldap\n    schemas:\n      - name: account\n        identityAttribute: id\n        attributes:\n          - name: uid\n',
       'line 7: sources[0].schemas[0].identityAttribute: "id" is no attribute of the schema.',
     ],
+    [
+      `${ldap}    schemas:\n      - name: group\n        attributes:\n          - {name: id}\n          - {name: parent, schema: group}`,
+      'line 9: sources[0].schemas[0].attributes[1].schema: the schema "group" refers to itself.',
+    ],
+    [
+      `${ldap}    schemas:\n      - {name: a, attributes: [{name: x, schema: b}]}\n      - {name: b, attributes: [{name: x, schema: c}]}\n      - {name: c, attributes: [{name: x, schema: a}]}`,
+      'line 6: sources[0].schemas[0].attributes[0].schema: the schema "b" refers back to "a".',
+    ],
+    [
+      `${ldap}    settings:\n      whenBusy: nonsense`,
+      'line 6: sources[0].settings.whenBusy: must be error, conflict or queue.',
+    ],
+    [
+      `${ldap}    settings: {readMode: 5}`,
+      'line 5: sources[0].settings.readMode: must be full or delta.',
+    ],
+    [
+      'version: 1\nsources:\n  - name: A\n    connector: delimited-file-angularsc\n    settings:\n      readMode: delta',
+      'line 6: sources[0].settings.readMode: must be full: files are always whole.',
+    ],
+    [
+      `${ldap}    features:\n      - SEARCH\n      - NONSENSE`,
+      'line 7: sources[0].features[1]: "NONSENSE" is no feature.',
+    ],
+    [
+      `${ldap}    schemas:\n      - name: account\n        features: [NONSENSE]`,
+      'line 7: sources[0].schemas[0].features[0]: "NONSENSE" is no feature.',
+    ],
+    [
+      `${ldap}    managerCorrelationMapping: {account: manager}`,
+      'line 5: sources[0].managerCorrelationMapping.account: is not known here.',
+    ],
     ['a: &a [x]\nb: [*c]', 'Unresolved alias'],
     ['- 1', 'line 1: must be a mapping'],
   ])('is refused with the line and the key of what is wrong (%#)', (text, message) => {
@@ -76,6 +110,14 @@ describe('a file of configuration', () => {
     const { sources } = readConfigurationFile(text, 'it.yaml', {})
     expect(Object.keys(sources[0]?.connectorAttributes ?? {})).toEqual(['__proto__', 'constructor'])
     expect(Reflect.get({}, 'x')).toBeUndefined()
+  })
+
+  it('may refer twice to the same schema', () => {
+    const text = `${ldap}    schemas:
+      - {name: account, attributes: [{name: a, schema: group}, {name: b, schema: role}]}
+      - {name: group, attributes: [{name: x, schema: role}]}
+      - {name: role, attributes: [{name: x}]}`
+    expect(readConfigurationFile(text, 'it.yaml', {}).sources[0]?.schemas).toHaveLength(3)
   })
 
   it('is refused when its anchors would grow without end', () => {
