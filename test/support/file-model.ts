@@ -152,6 +152,8 @@ export function loadModel(
   const verdict = judge({
     counts,
     records: read.records,
+    // The model has neither comments nor filters.
+    ignored: 0,
     untrustedRejects: read.rejects.filter((reject) => !reject.trusted).length,
     direct: false,
     delta: false,
