@@ -23,6 +23,7 @@ export type {
   Discovery,
   ListQuery,
   LoadAccountsTask,
+  ManagerCorrelationMapping,
   NewApiClient,
   NewSchema,
   NewSource,
