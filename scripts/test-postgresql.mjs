@@ -14,16 +14,11 @@ const versions = ['15', '16', '17']
 const usual = [
   'test/store/migrate.test.ts',
   'test/store/schema-rules.test.ts',
-  'test/store/sealed.test.ts',
   'test/store/backup.test.ts',
   'test/run/aggregate.test.ts',
   'test/run/equivalence.test.ts',
-  'test/run/remove-source.test.ts',
-  'test/run/submit.test.ts',
+  'test/run/removal.test.ts',
   'test/api/accounts.test.ts',
-  'test/api/audit.test.ts',
-  'test/api/load-accounts.test.ts',
-  'test/api/sources.test.ts',
   'test/api/task-status.test.ts',
 ]
 
