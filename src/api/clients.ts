@@ -7,7 +7,6 @@ import { levels } from '../core/access.ts'
 import { RequestError } from '../core/errors.ts'
 import { fromWireId, toWireId } from '../core/id.ts'
 import { checkOutlives, grantedScopes } from '../core/personal-token.ts'
-import { recordAudit } from '../store/audit.ts'
 import {
   countClients,
   getClient,
@@ -22,6 +21,7 @@ import { insertIdentity } from '../store/identities.ts'
 import { lockPersonalTokens, revokePersonalTokens } from '../store/personal-tokens.ts'
 import { drawClientId, drawSecret, hashSecret } from './client-secret.ts'
 import { PagingQuery, readPage, sendTotal } from './collection.ts'
+import { recordChange } from './record-change.ts'
 import type { Call, Route } from './route.ts'
 
 export interface ClientServices {
@@ -161,16 +161,13 @@ async function create(
   await db.transaction(async (tx) => {
     await insertIdentity(tx, { id: identityId, name: identityName, alias: aliasOf(identityName) })
     await insertClient(tx, { ...client, secret: hashed })
-    await recordAudit(tx, {
-      action: 'CLIENT_CREATED',
-      outcome: 'success',
-      caller: call.caller,
-      targetType: 'CLIENT',
-      targetId: id,
-      targetName: body.name,
-      trackingId: call.trackingId,
-      after: client,
-    })
+    await recordChange(
+      tx,
+      call,
+      'CLIENT_CREATED',
+      { type: 'CLIENT', id: id, name: body.name },
+      { after: client },
+    )
   })
   const stored = await getClient(db, id)
   if (stored === null) throw new Error(`Client ${id} is gone right after it was made.`)
@@ -200,19 +197,18 @@ async function revoke(services: ClientServices, id: string, call: Call): Promise
     if (!(await revokeClient(tx, id))) return []
     // Who is shut out must not come back by a token that was made meanwhile.
     const tokens = client.isPersonal ? [] : await revokePersonalTokens(tx, client.identityId)
-    await recordAudit(tx, {
-      action: 'CLIENT_REVOKED',
-      outcome: 'success',
-      caller: call.caller,
-      targetType: 'CLIENT',
-      targetId: id,
-      targetName: client.name,
-      trackingId: call.trackingId,
-      before: wireClient(client),
-      ...(tokens.length === 0
-        ? {}
-        : { detail: `Its personal access tokens were revoked with it: ${tokens.join(', ')}.` }),
-    })
+    await recordChange(
+      tx,
+      call,
+      'CLIENT_REVOKED',
+      { type: 'CLIENT', id: id, name: client.name },
+      {
+        before: wireClient(client),
+        ...(tokens.length === 0
+          ? {}
+          : { detail: `Its personal access tokens were revoked with it: ${tokens.join(', ')}.` }),
+      },
+    )
     return tokens
   })
   for (const one of [id, ...revoked]) services.forgetClient(one)

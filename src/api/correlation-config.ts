@@ -10,11 +10,11 @@ import {
 import type { CorrelationConfig, MatchMode } from '../core/correlation-config.ts'
 import { RequestError } from '../core/errors.ts'
 import { fromWireId, toWireId } from '../core/id.ts'
-import { recordAudit } from '../store/audit.ts'
 import { getCorrelationConfig, updateCorrelationConfig } from '../store/correlation-configs.ts'
 import type { Database } from '../store/database.ts'
 import { listSchemas } from '../store/schemas.ts'
 import { checkedBody } from './body.ts'
+import { recordChange } from './record-change.ts'
 import { allButV3 } from './route.ts'
 import type { Call, Route, Version } from './route.ts'
 import { nullable } from './shapes.ts'
@@ -127,17 +127,13 @@ async function replace(db: Database, request: FastifyRequest, call: Call): Promi
     const own = name === '' || name === correlationConfigName(source.name) ? null : name
     const after = await updateCorrelationConfig(tx, source.id, { name: own, assignments })
     const shown = (config: CorrelationConfig) => configModel(config, source.name, call.version)
-    await recordAudit(tx, {
-      action: 'CORRELATION_CONFIG_UPDATED',
-      outcome: 'success',
-      caller: call.caller,
-      targetType: 'SOURCE',
-      targetId: source.id,
-      targetName: source.name,
-      trackingId: call.trackingId,
-      before: shown(before),
-      after: shown(after),
-    })
+    await recordChange(
+      tx,
+      call,
+      'CORRELATION_CONFIG_UPDATED',
+      { type: 'SOURCE', id: source.id, name: source.name },
+      { before: shown(before), after: shown(after) },
+    )
     return shown(after)
   })
 }

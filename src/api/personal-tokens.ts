@@ -12,7 +12,6 @@ import {
   tokenExpiry,
   tokenSecondsRange,
 } from '../core/personal-token.ts'
-import { recordAudit } from '../store/audit.ts'
 import type { AuditEntry } from '../store/audit.ts'
 import { getClient, insertPersonalToken, revokeClient } from '../store/clients.ts'
 import type { Client } from '../store/clients.ts'
@@ -36,6 +35,7 @@ import {
   tokenWithSecret,
   TokenWithSecret,
 } from './personal-token-model.ts'
+import { recordChange } from './record-change.ts'
 import { everyVersion } from './route.ts'
 import type { Call, Route, Version } from './route.ts'
 import { PatchBody } from './shapes.ts'
@@ -297,14 +297,11 @@ function tell(
   client: Client,
   states: Pick<AuditEntry, 'before' | 'after'>,
 ): Promise<void> {
-  return recordAudit(tx, {
+  return recordChange(
+    tx,
+    call,
     action,
-    outcome: 'success',
-    caller: call.caller,
-    targetType: 'PERSONAL_ACCESS_TOKEN',
-    targetId: client.id,
-    targetName: client.name,
-    trackingId: call.trackingId,
-    ...states,
-  })
+    { type: 'PERSONAL_ACCESS_TOKEN', id: client.id, name: client.name },
+    states,
+  )
 }

@@ -8,7 +8,6 @@ import type { ConnectorDescription } from '../core/description.ts'
 import { RequestError, RunError } from '../core/errors.ts'
 import type { Schema } from '../core/schema.ts'
 import type { Source } from '../core/source.ts'
-import { recordAudit } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
 import { listSchemas } from '../store/schemas.ts'
 import { requireSystem, systemFailed } from './ask-source.ts'
@@ -16,6 +15,7 @@ import type { AskSource } from './ask-source.ts'
 import { checkedBody } from './body.ts'
 import { label } from './part-header.ts'
 import { resourceObject, ResourceObject } from './resource-object.ts'
+import { recordChange } from './record-change.ts'
 import { allButV3 } from './route.ts'
 import type { Call, Route } from './route.ts'
 import { nullable } from './shapes.ts'
@@ -202,16 +202,13 @@ async function peek(
       throw systemFailed(source, error)
     })
   // Values leave the system here without a run that the ledger would show.
-  await recordAudit(db, {
-    action: 'SOURCE_OBJECTS_PEEKED',
-    outcome: 'success',
-    caller: call.caller,
-    targetType: 'SOURCE',
-    targetId: source.id,
-    targetName: source.name,
-    trackingId: call.trackingId,
-    after: { objectType: schema.name, objects: records.length },
-  })
+  await recordChange(
+    db,
+    call,
+    'SOURCE_OBJECTS_PEEKED',
+    { type: 'SOURCE', id: source.id, name: source.name },
+    { after: { objectType: schema.name, objects: records.length } },
+  )
   return {
     id: source.id,
     name: probedName(source),

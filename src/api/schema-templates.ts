@@ -9,12 +9,12 @@ import { attributesOfTemplate, templateNames, templateText } from '../core/schem
 import type { Source } from '../core/source.ts'
 import { readHeader } from '../run/job.ts'
 import type { Spool } from '../run/spool.ts'
-import { recordAudit } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
 import { listSchemas, updateSchema } from '../store/schemas.ts'
 import { checkedBody } from './body.ts'
 import { queryFlag, queryText } from './collection.ts'
 import { readForm } from './multipart.ts'
+import { recordChange } from './record-change.ts'
 import { everyVersion } from './route.ts'
 import type { Call, Route } from './route.ts'
 import { SchemaBody, schemaDraft, schemaModel, SchemaModel } from './schema-body.ts'
@@ -131,17 +131,13 @@ async function upload(
     const body = checkedBody(SchemaBody, { ...before, attributes })
     const others = schemas.filter((other) => other.id !== schema.id)
     const after = schemaModel(await updateSchema(tx, schema, schemaDraft(body, others)))
-    await recordAudit(tx, {
-      action: 'SOURCE_SCHEMA_UPDATED',
-      outcome: 'success',
-      caller: call.caller,
-      targetType: 'SOURCE_SCHEMA',
-      targetId: after.id,
-      targetName: after.name,
-      trackingId: call.trackingId,
-      before,
-      after,
-    })
+    await recordChange(
+      tx,
+      call,
+      'SOURCE_SCHEMA_UPDATED',
+      { type: 'SOURCE_SCHEMA', id: after.id, name: after.name },
+      { before, after },
+    )
     return after
   })
 }

@@ -3,7 +3,6 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import { RequestError } from '../core/errors.ts'
 import type { Schema } from '../core/schema.ts'
-import { recordAudit } from '../store/audit.ts'
 import type { AuditEntry } from '../store/audit.ts'
 import type { Connection, Database } from '../store/database.ts'
 import {
@@ -16,6 +15,7 @@ import {
 import { checkedBody } from './body.ts'
 import { queryText } from './collection.ts'
 import { patched, patchTypes } from './json-patch.ts'
+import { recordChange } from './record-change.ts'
 import { everyVersion } from './route.ts'
 import type { Call, Route } from './route.ts'
 import { SchemaBody, schemaDraft, schemaModel, SchemaModel } from './schema-body.ts'
@@ -224,16 +224,13 @@ function tell(
   schema: SchemaModel,
   states: Pick<AuditEntry, 'before' | 'after'>,
 ): Promise<void> {
-  return recordAudit(tx, {
+  return recordChange(
+    tx,
+    call,
     action,
-    outcome: 'success',
-    caller: call.caller,
-    targetType: 'SOURCE_SCHEMA',
-    targetId: schema.id,
-    targetName: schema.name,
-    trackingId: call.trackingId,
-    ...states,
-  })
+    { type: 'SOURCE_SCHEMA', id: schema.id, name: schema.name },
+    states,
+  )
 }
 
 function found(schema: Schema | null): Schema {

@@ -4,10 +4,10 @@ import { Type } from 'typebox'
 import type { ConnectorDescription } from '../core/description.ts'
 import { defaultSourceSettings, readModes, whenBusyChoices } from '../core/source.ts'
 import type { SourceSettings } from '../core/source.ts'
-import { recordAudit } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
 import { updateSourceSettings } from '../store/sources.ts'
 import { checkedBody } from './body.ts'
+import { recordChange } from './record-change.ts'
 import type { Call, Route } from './route.ts'
 import { lockSource, requireSource } from './source-access.ts'
 import { requireDelta } from './source-state.ts'
@@ -84,17 +84,13 @@ async function replace(
     const source = await lockSource(tx, call.caller, pathId(request))
     if (after.readMode === 'delta') requireDelta(source, descriptions, 'readMode')
     await updateSourceSettings(tx, source.id, after)
-    await recordAudit(tx, {
-      action: 'SOURCE_SETTINGS_UPDATED',
-      outcome: 'success',
-      caller: call.caller,
-      targetType: 'SOURCE',
-      targetId: source.id,
-      targetName: source.name,
-      trackingId: call.trackingId,
-      before: source.settings,
-      after,
-    })
+    await recordChange(
+      tx,
+      call,
+      'SOURCE_SETTINGS_UPDATED',
+      { type: 'SOURCE', id: source.id, name: source.name },
+      { before: source.settings, after },
+    )
   })
   return after
 }

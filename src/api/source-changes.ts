@@ -8,7 +8,6 @@ import { sameJson } from '../core/json-value.ts'
 import { secretMask, splitSecrets } from '../core/secret-keys.ts'
 import { givenThreshold, keptAttributes, mirroredAttributes } from '../core/source-attributes.ts'
 import type { Source } from '../core/source.ts'
-import { recordAudit } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
 import { listSchemaReferences } from '../store/schemas.ts'
 import type { MasterKey } from '../store/sealed.ts'
@@ -16,6 +15,7 @@ import { writeSourceSecrets } from '../store/source-secrets.ts'
 import { updateSource } from '../store/sources.ts'
 import { checkedBody } from './body.ts'
 import { patched } from './json-patch.ts'
+import { recordChange } from './record-change.ts'
 import type { Call } from './route.ts'
 import { lockSource } from './source-access.ts'
 import { SourceBody, sourceDraft } from './source-body.ts'
@@ -135,17 +135,13 @@ async function change(
     }
     const after = sourceModel(await updateSource(tx, source.id, draft), schemas)
     await writeSourceSecrets(tx, masterKey, source.id, secrets)
-    await recordAudit(tx, {
-      action: 'SOURCE_UPDATED',
-      outcome: 'success',
-      caller,
-      targetType: 'SOURCE',
-      targetId: source.id,
-      targetName: source.name,
-      trackingId: call.trackingId,
-      before,
-      after,
-    })
+    await recordChange(
+      tx,
+      call,
+      'SOURCE_UPDATED',
+      { type: 'SOURCE', id: source.id, name: source.name },
+      { before, after },
+    )
     return after
   })
 }

@@ -6,11 +6,11 @@ import { describedConnector } from '../core/connector.ts'
 import type { ConnectorDescription } from '../core/description.ts'
 import { RequestError } from '../core/errors.ts'
 import type { Source } from '../core/source.ts'
-import { recordAudit } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
 import { deleteReadState, getReadState } from '../store/read-states.ts'
 import { getRunId } from '../store/runs.ts'
 import { label } from './part-header.ts'
+import { recordChange } from './record-change.ts'
 import type { Call, Route } from './route.ts'
 import { nullable } from './shapes.ts'
 import { lockSource, requireSource } from './source-access.ts'
@@ -104,16 +104,13 @@ async function reset(
     // To forget what is not there is no error, and nothing that an audit must know.
     if (before === null) return
     await deleteReadState(tx, source.id)
-    await recordAudit(tx, {
-      action: 'SOURCE_STATE_RESET',
-      outcome: 'success',
-      caller: call.caller,
-      targetType: 'SOURCE',
-      targetId: source.id,
-      targetName: source.name,
-      trackingId: call.trackingId,
-      before: { run: await getRunId(tx, before.runNumber), since: before.readAt },
-    })
+    await recordChange(
+      tx,
+      call,
+      'SOURCE_STATE_RESET',
+      { type: 'SOURCE', id: source.id, name: source.name },
+      { before: { run: await getRunId(tx, before.runNumber), since: before.readAt } },
+    )
   })
   return reply.code(204).send()
 }

@@ -14,7 +14,6 @@ import type { Schema } from '../core/schema.ts'
 import { splitSecrets } from '../core/secret-keys.ts'
 import { givenThreshold, keptAttributes, newAttributes } from '../core/source-attributes.ts'
 import { removeSource } from '../run/removal.ts'
-import { recordAudit } from '../store/audit.ts'
 import type { Database, Queryable } from '../store/database.ts'
 import { readList } from '../store/list-timeout.ts'
 import { insertSchema, listSchemaReferences } from '../store/schemas.ts'
@@ -30,6 +29,7 @@ import {
 import { checkedBody } from './body.ts'
 import { CollectionQuery, queryFlag, queryText, readPage, sendTotal } from './collection.ts'
 import { patchTypes } from './json-patch.ts'
+import { recordChange } from './record-change.ts'
 import { everyVersion } from './route.ts'
 import type { Call, Route } from './route.ts'
 import { PatchBody, TaskResult } from './shapes.ts'
@@ -232,16 +232,13 @@ async function create(
     await writeSourceSecrets(tx, masterKey, source.id, { given: secrets, removed: [] })
     const schemas = await listSchemaReferences(tx, [source.id])
     const model = sourceModel(source, schemas.get(source.id) ?? [])
-    await recordAudit(tx, {
-      action: 'SOURCE_CREATED',
-      outcome: 'success',
-      caller,
-      targetType: 'SOURCE',
-      targetId: source.id,
-      targetName: source.name,
-      trackingId: call.trackingId,
-      after: model,
-    })
+    await recordChange(
+      tx,
+      call,
+      'SOURCE_CREATED',
+      { type: 'SOURCE', id: source.id, name: source.name },
+      { after: model },
+    )
     return model
   })
 }

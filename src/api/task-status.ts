@@ -6,13 +6,13 @@ import { dateInstant } from '../core/filter.ts'
 import { sameJson } from '../core/json-value.ts'
 import { completionStatuses } from '../core/task.ts'
 import type { Task } from '../core/task.ts'
-import { recordAudit } from '../store/audit.ts'
 import type { Database } from '../store/database.ts'
 import { readList } from '../store/list-timeout.ts'
 import { countTasks, listTasks } from '../store/task-list.ts'
 import { requestCancel } from '../store/tasks.ts'
 import { CollectionQuery, PagingQuery, readPage, sendTotal } from './collection.ts'
 import { patched, patchTypes } from './json-patch.ts'
+import { recordChange } from './record-change.ts'
 import { allButV3 } from './route.ts'
 import type { Call, Route } from './route.ts'
 import { PatchBody } from './shapes.ts'
@@ -117,16 +117,10 @@ async function patch(db: Database, request: FastifyRequest, call: Call): Promise
   if (cancelled === null) throw new RequestError('not_found', 'There is no task with this id.')
   // It may have come to its end between the look and the request.
   if (cancelled.cancelBy === null) checkPending(cancelled)
-  await recordAudit(db, {
-    action: 'TASK_CANCEL_REQUESTED',
-    outcome: 'success',
-    caller: call.caller,
-    targetType: 'TASK',
-    targetId: task.id,
-    trackingId: call.trackingId,
+  const target = { type: 'TASK', id: task.id, name: task.sourceName }
+  await recordChange(db, call, 'TASK_CANCEL_REQUESTED', target, {
     before: { state: task.state },
     after: { state: cancelled.state, cancelBy: cancelled.cancelBy },
-    ...(task.sourceName === null ? {} : { targetName: task.sourceName }),
   })
   return taskStatusModel(cancelled)
 }
